@@ -1,0 +1,44 @@
+"""Axis-angle vectors and rotation matrices (conventions: models/CONVENTIONS.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def skew(v: ArrayLike) -> NDArray[np.float64]:
+    """The (3, 3) matrix K with `K @ x == cross(v, x)`."""
+    x, y, z = np.asarray(v, np.float64)
+    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+
+
+def to_matrix(axis_angle: ArrayLike) -> NDArray[np.float64]:
+    """(3,) axis-angle in radians → (3, 3) rotation (Rodrigues' formula)."""
+    w = np.asarray(axis_angle, np.float64)
+    angle = float(np.linalg.norm(w))
+    k = skew(w)
+    if angle < 1e-8:
+        return np.eye(3) + k + 0.5 * k @ k
+    return np.eye(3) + np.sin(angle) / angle * k + (1.0 - np.cos(angle)) / angle**2 * k @ k
+
+
+def to_axis_angle(matrix: ArrayLike) -> NDArray[np.float64]:
+    """(3, 3) rotation → (3,) axis-angle in radians, of length at most pi."""
+    r = np.asarray(matrix, np.float64)
+    vee = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+    sine, cosine = 0.5 * float(np.linalg.norm(vee)), 0.5 * (float(np.trace(r)) - 1.0)
+    angle = float(np.arctan2(sine, cosine))
+    if sine > 1e-6:
+        return vee * (0.5 * angle / sine)
+    if cosine > 0.0:
+        return 0.5 * vee
+    axis = np.sqrt(np.maximum(0.5 * (np.diag(r) + 1.0), 0.0))
+    largest = int(np.argmax(axis))
+    signs = np.sign(r[largest] + r[:, largest])
+    signs[largest] = 1.0
+    return np.pi * axis * signs / np.linalg.norm(axis)
+
+
+def from_gaze(yaw: float, pitch: float) -> NDArray[np.float64]:
+    """An eye's rotation: first pitch about +x (down is positive), then yaw about +y; radians."""
+    return to_matrix((0.0, yaw, 0.0)) @ to_matrix((pitch, 0.0, 0.0))

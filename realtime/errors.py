@@ -1,0 +1,55 @@
+"""Every error that the live server raises on purpose.
+
+    HeadcastError
+    ├── BadRequest            400  the request cannot be read
+    ├── NotFound              404  no such session, avatar or page
+    ├── PayloadTooLarge       413
+    ├── UnsupportedMediaType  415
+    ├── Unprocessable         422  well-formed, but cannot be done (an SDP without video, say)
+    └── ServerFull            503  every session slot is taken; carries `retry_after_s`
+
+A message says what was expected, what came, and what to do; it never holds an SDP, an address or a face.
+"""
+
+from __future__ import annotations
+
+
+class HeadcastError(Exception):
+    """Base of all; `status` is the HTTP status that it is answered with, `title` its short name."""
+
+    status = 500
+    title = "Internal error"
+
+
+class BadRequest(HeadcastError):
+    status = 400
+    title = "Bad request"
+
+
+class NotFound(HeadcastError):
+    status = 404
+    title = "Not found"
+
+
+class PayloadTooLarge(HeadcastError):
+    status = 413
+    title = "Payload too large"
+
+
+class UnsupportedMediaType(HeadcastError):
+    status = 415
+    title = "Unsupported media type"
+
+
+class Unprocessable(HeadcastError):
+    status = 422
+    title = "Unprocessable content"
+
+
+class ServerFull(HeadcastError):
+    status = 503
+    title = "Server full"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,67 @@
+"""What passes between the stages of the live loop. Frozen: a stage never edits what it was handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.head import HeadParams
+
+
+class Tracking(str, Enum):
+    """What the tracker can say of a frame."""
+
+    OK = "ok"
+    LOST = "lost"
+    MULTIPLE = "multiple"
+    """Several faces in view; the one that was followed first is still followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPacket:
+    """A decoded webcam frame.
+
+    `image` is (height, width, 3) uint8 RGB; `pts_s` its presentation time in seconds of the sender's clock;
+    `received_at` when it was decoded, in seconds of this process's monotonic clock.
+    """
+
+    image: NDArray[np.uint8]
+    pts_s: float
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceObservation:
+    """What the tracker saw in one frame.
+
+    `landmarks` is (478, 3) float32: x, y in pixels of the frame, z in the same scale (smaller is nearer); `coefficients` is
+    (52,) float32 in the order of `models.landmarker.COEFFICIENT_NAMES`, 0…1; `confidence` 0…1. All three are None when no face is followed
+    (`tracking` is LOST). `width`, `height` are the frame's, in pixels.
+    """
+
+    tracking: Tracking
+    width: int
+    height: int
+    pts_s: float
+    landmarks: NDArray[np.float32] | None = None
+    coefficients: NDArray[np.float32] | None = None
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFrame:
+    """One avatar frame, ready to be encoded.
+
+    `i420` is (height * 3 / 2, width) uint8, the planes Y, U, V one after the other (BT.601, limited range); `pts_s` and `received_at` are those of the
+    webcam frame that drove it; `stage_ms` says how long each stage took.
+    """
+
+    i420: NDArray[np.uint8]
+    pts_s: float
+    received_at: float
+    tracking: Tracking
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    params: HeadParams | None = None
