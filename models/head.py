@@ -31,7 +31,8 @@ class HeadParams:
     """Everything that poses a head. Arrays are float32.
 
     `identity` (I,) and `expression` (E,) weigh the head's bases (shorter than the basis: the rest is zero); `rotation`, `neck`, `jaw` (3,) are axis-angle in
-    radians, about their joints; `gaze` (2, 2) is yaw, pitch in radians of the left and the right eye; `translation` (3,) in metres puts head space into camera space.
+    radians, about their joints; `gaze` (2, 2) is yaw, pitch in radians of the left and the right eye; `translation` (3,) in metres puts head space into
+    camera space.
     """
 
     identity: Float
@@ -204,10 +205,8 @@ def load_head(path: Path) -> HeadModel:
     half = ("float16", "float32")
     template = file.take("template", (None, 3), "float32")
     count = len(template)
-    names = file.header.get("expression_names")
-    regions = file.header.get("region_names")
-    if not _is_names(names) or not _is_names(regions):
-        raise BadFile(f"{file.source}: the header should list expression_names and region_names")
+    names = file.names("expression_names")
+    regions = file.names("region_names")
     faces = file.take_indices("faces", (None, 3), count)
     uv = file.take("uv", (None, 2), "float32")
     face_region = file.take("face_region", (len(faces),), "uint8")
@@ -225,7 +224,7 @@ def load_head(path: Path) -> HeadModel:
         template=template,
         identity=file.take("identity", (None, count, 3), half).astype(np.float32),
         expression=file.take("expression", (len(names), count, 3), half).astype(np.float32),
-        expression_names=tuple(names),
+        expression_names=names,
         pose_correctives=correctives.astype(np.float32),
         joint_regressor=file.take("joint_regressor", (5, count), "float32"),
         skinning_weights=weights,
@@ -233,12 +232,8 @@ def load_head(path: Path) -> HeadModel:
         uv=uv,
         uv_faces=file.take_indices("uv_faces", (len(faces), 3), len(uv)),
         face_region=face_region,
-        region_names=tuple(regions),
+        region_names=regions,
         landmark_faces=file.take_indices("landmark_faces", (LANDMARK_COUNT,), len(faces), lowest=-1),
         landmark_barycentrics=file.take("landmark_barycentrics", (LANDMARK_COUNT, 3), "float32"),
         landmark_spread=file.take("landmark_spread", (LANDMARK_COUNT,), "float32"),
     )
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)

@@ -55,6 +55,13 @@ class TensorFile:
             raise BadFile(f"{self.source}: array '{name}' points outside {lowest}…{below - 1}")
         return array
 
+    def names(self, key: str) -> tuple[str, ...]:
+        """The header's list of strings `key`."""
+        value = self.header.get(key)
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise BadFile(f"{self.source}: the header should hold a list of names '{key}', it holds {type(value).__name__}")
+        return tuple(value)
+
 
 def read_tensor_file(path: Path, kind: str, version: int) -> TensorFile:
     """Reads `path`, whose header must say `kind` and at most `version`.

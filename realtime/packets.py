@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.head import HeadParams
 
 
-class Tracking(str, Enum):
+class Tracking(StrEnum):
     """What the tracker can say of a frame."""
 
     OK = "ok"
