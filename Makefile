@@ -1,0 +1,66 @@
+# Headcast: `make run` serves, `make test` proves. Everything lands in .venv and models/weights; nothing else on the machine is touched,
+# except that `make test` installs Debian's chromium where it is missing and may.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint install weights assets clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMPS)/base $(STAMPS)/weights ## start the server (flags: HEADCAST_PORT=5077 make run)
+	@exec $(BIN)/python server.py
+
+install: $(STAMPS)/base $(STAMPS)/weights ## only prepare what `make run` needs
+
+weights: $(STAMPS)/weights ## fetch the face landmarker, verified by hash
+
+test: $(STAMPS)/test $(STAMPS)/weights $(STAMPS)/chromium ## install what tests need and run them all
+	@HEADCAST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest
+
+lint: $(STAMPS)/test ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy .
+
+assets: $(STAMPS)/assets $(STAMPS)/weights ## build the open head and the default avatars anew
+	@$(BIN)/python -m training.open_head --out assets/open_head.safetensors
+	@$(BIN)/python -m training.landmark_embedding assets/open_head.safetensors
+	@$(BIN)/python -m training.default_avatars --out assets/avatars
+
+clean: ## remove what make made (not the weights)
+	rm -rf $(VENV) $(STAMPS) artifacts
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Headcast needs Python 3.11 or newer: set PYTHON=python3.12, say.' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh -c '$(call apt_install,python3-venv)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/base: pyproject.toml | $(BIN)/python
+	@echo 'Installing the server into $(VENV) (once, about a minute) …'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=23'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/test: pyproject.toml $(STAMPS)/base
+	@echo 'Installing what the tests need …'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(STAMPS)/assets: pyproject.toml $(STAMPS)/base
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[assets]'
+	@touch $@
+
+$(STAMPS)/weights: assets/manifest.toml models/weights.py $(STAMPS)/base
+	@$(BIN)/python -m models.weights fetch
+	@touch $@
+
+$(STAMPS)/chromium: | $(BIN)/python
+	@command -v chromium >/dev/null || sh -c '$(call apt_install,chromium)'
+	@mkdir -p $(STAMPS) && touch $@
+
+# apt, as root or through sudo without a question; else a clear word.
+apt_install = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null; \
+	else echo "Please install $(1) first (Debian, Ubuntu: sudo apt-get install $(1))." >&2; exit 1; fi
