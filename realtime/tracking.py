@@ -1,0 +1,128 @@
+"""VideoPacket → FaceObservation: one face followed from frame to frame.
+
+The detector runs only while no face is followed, and about once a second to notice others; else the region of interest comes from the last landmarks, as in
+MediaPipe's face landmarker graph. A lost face is a state (Tracking.LOST), never an error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.face_detector import FaceBox
+from models.face_roi import Roi, plausible, roi_around_landmarks, usable, whole_picture
+from models.landmarker import PRESENCE_THRESHOLD, LandmarkResult
+from realtime.packets import FaceObservation, Tracking, VideoPacket
+
+Image = NDArray[np.uint8]
+
+
+class Landmarker(Protocol):
+    """What the tracker needs of models.landmarker.FaceLandmarker."""
+
+    def detect(self, image: Image, roi: Roi | None = None) -> list[FaceBox]: ...
+
+    def landmarks(self, image: Image, roi: Roi) -> LandmarkResult: ...
+
+    def settled_landmarks(self, image: Image, roi: Roi) -> LandmarkResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingSettings:
+    """How a face is found, followed and lost."""
+
+    min_presence: float = PRESENCE_THRESHOLD
+    """A face is lost where the landmark network is less sure than this that there is one."""
+    look_around_s: float = 1.0
+    """Time between two looks for other faces (1 ms each)."""
+    candidates: int = 2
+    """Most detections of one frame that are tried, so that a frame without a face costs little more than one with."""
+    max_growth: float = 2.0
+    """A face that seems to grow or shrink by more than this within a frame is no longer the face."""
+
+
+class FaceTracker:
+    """Follows the largest face until it is lost. One per session, from one thread; never raises on odd pictures."""
+
+    def __init__(self, landmarker: Landmarker, settings: TrackingSettings | None = None) -> None:
+        self._landmarker = landmarker
+        self._settings = settings or TrackingSettings()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the face that is followed."""
+        self._roi: Roi | None = None
+        self._size = (0, 0)
+        self._looked_at = -math.inf
+        self._others = False
+        self._lost_frames = 0
+
+    def track(self, packet: VideoPacket) -> FaceObservation:
+        """What is seen in a frame; LOST where its image is empty or no (height, width, 3) uint8 picture."""
+        image = packet.image
+        height, width = (*image.shape, 0, 0)[:2]
+        if not usable(image):
+            self.reset()
+            return FaceObservation(Tracking.LOST, width, height, packet.pts_s)
+        if (width, height) != self._size:
+            self.reset()
+            self._size = (width, height)
+        result = self._follow(image, packet.received_at) or self._acquire(image, packet.received_at)
+        if result is None:
+            self._lost_frames += 1
+            return FaceObservation(Tracking.LOST, width, height, packet.pts_s)
+        self._lost_frames = 0
+        tracking = Tracking.MULTIPLE if self._others else Tracking.OK
+        return FaceObservation(tracking, width, height, packet.pts_s, result.landmarks, result.coefficients, result.presence)
+
+    def _follow(self, image: Image, now_s: float) -> LandmarkResult | None:
+        roi = self._roi
+        if roi is None:
+            return None
+        result = self._landmarker.landmarks(image, roi)
+        self._roi = self._next_roi(result)
+        if self._roi is None or not 1.0 / self._settings.max_growth < self._roi.width / roi.width < self._settings.max_growth:
+            self._roi = None
+            return None
+        if not 0.0 <= now_s - self._looked_at < self._settings.look_around_s:
+            self._look_around(self._landmarker.detect(image), self._roi, now_s)
+        return result
+
+    def _acquire(self, image: Image, now_s: float) -> LandmarkResult | None:
+        boxes = self._landmarker.detect(image) or self._landmarker.detect(image, self._unusual_look())
+        for box in boxes[: self._settings.candidates]:
+            result = self._landmarker.settled_landmarks(image, box.roi())
+            self._roi = self._next_roi(result)
+            if self._roi is not None:
+                self._look_around(boxes, self._roi, now_s)
+                return result
+        return None
+
+    def _next_roi(self, result: LandmarkResult) -> Roi | None:
+        if result.presence < self._settings.min_presence:
+            return None
+        roi = roi_around_landmarks(result.landmarks)
+        return roi if plausible(roi, *self._size) else None
+
+    def _look_around(self, boxes: list[FaceBox], followed: Roi, now_s: float) -> None:
+        self._looked_at = now_s
+        self._others = any(math.hypot(box.x - followed.x, box.y - followed.y) > 0.5 * max(followed.width / 1.5, box.width) for box in boxes)
+
+    def _unusual_look(self) -> Roi:
+        """Where else to look in this frame: by turns for a head that lies on its side, and into the middle and the ends of the picture, for a face too small
+        to be found in the whole."""
+        width, height = self._size
+        short, spare = min(width, height), max(width, height) - min(width, height)
+        if self._lost_frames % 2 == 0:
+            return whole_picture(width, height, math.copysign(0.5 * math.pi, 1 - self._lost_frames % 4))
+        third = self._lost_frames // 2 % 3
+        if spare < 0.25 * short:
+            side = 0.6 * short
+            return Roi(0.5 * width, (0.5, 0.35, 0.65)[third] * height, side, side)
+        along = 0.5 * short + (0.5, 0.0, 1.0)[third] * spare
+        x, y = (along, 0.5 * height) if width > height else (0.5 * width, along)
+        return Roi(x, y, float(short), float(short))
