@@ -1,0 +1,86 @@
+"""Motion-JPEG files that Chromium plays as its fake camera.
+
+Chromium is particular: 4:2:0 full range, exactly the size that the page asks for, constant rate; other files play frozen, cropped or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+WIDTH, HEIGHT, FPS = 640, 480, 30
+CLIP = Path(__file__).parents[3] / "shared" / "data" / "talking_man_512.mp4"
+
+
+def write_camera_file(path: Path, frames: Iterable[Image]) -> Path:
+    """Write `frames`, each (480, 640, 3) uint8 RGB, as a 30 Hz camera file that the browser plays in a loop."""
+    with av.open(str(path), "w", format="mjpeg") as container:
+        stream = container.add_stream("mjpeg", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        stream.codec_context.time_base = Fraction(1, FPS)
+        stream.codec_context.options = {"qmin": "3", "qmax": "3"}
+        for index, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuvj420p", dst_color_range="JPEG")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def face_frames(seconds: float) -> Iterator[Image]:
+    """A moving face: the clip of a talking man where it is there, else scikit-image's portrait, moved and warped."""
+    frames = _clip_frames(CLIP) if CLIP.is_file() else _portrait_frames()
+    return islice(frames, round(seconds * FPS))
+
+
+def faceless_frames(seconds: float) -> Iterator[Image]:
+    """A room with nobody in it: a dim gradient with a little noise, which keeps the encoder awake."""
+    generator = np.random.default_rng(7)
+    room = np.linspace(40, 80, HEIGHT, dtype=np.float32)[:, None, None]
+    for _ in range(round(seconds * FPS)):
+        yield (room + generator.normal(0, 2, (HEIGHT, WIDTH, 3))).clip(0, 255).astype(np.uint8)
+
+
+def _clip_frames(path: Path) -> Iterator[Image]:
+    """The clip's frames, repeated or left out to make 30 a second, cropped to 4:3."""
+    written = 0
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            image = frame.to_ndarray(format="rgb24")
+            crop = image.shape[1] * 3 // 4
+            top = (image.shape[0] - crop) // 2
+            picture = cv2.resize(image[top : top + crop], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+            due = round((float(frame.time or 0) + 1 / float(container.streams.video[0].average_rate or FPS)) * FPS)
+            for _ in range(written, due):
+                yield np.asarray(picture, np.uint8)
+            written = max(written, due)
+
+
+def _portrait_frames() -> Iterator[Image]:
+    """The astronaut turns a little (a horizontal shear about the face), sways, and opens the mouth (a stretch below the lips)."""
+    data = pytest.importorskip("skimage.data", reason="no clip in ../shared/data and scikit-image is not installed")
+    portrait = np.asarray(data.astronaut()[0:300, 50:450], np.uint8)
+    y, x = np.mgrid[0:300, 0:400].astype(np.float32)
+    face_x, mouth_y = 175.0, 150.0
+    index = 0
+    while True:
+        t = index / FPS
+        turn = 0.16 * np.sin(2 * np.pi * t / 3.0)
+        opening = 8.0 * max(0.0, float(np.sin(2 * np.pi * t / 1.3)))
+        near_face = np.exp(-(((x - face_x) / 70) ** 2) - ((y - 115) / 80) ** 2)
+        below_lips = 1 / (1 + np.exp(-(y - mouth_y) / 2))
+        source_x = x + turn * near_face * (x - face_x + 25) + 4 * np.sin(2 * np.pi * t / 4)
+        source_y = y - opening * near_face * below_lips
+        warped = cv2.remap(portrait, source_x.astype(np.float32), source_y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        yield np.asarray(cv2.resize(warped, (WIDTH, HEIGHT)), np.uint8)
+        index += 1

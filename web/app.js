@@ -1,0 +1,274 @@
+/** Puts the parts together: what a person does becomes a change of settings or of the session, and the view follows. */
+
+import { BackgroundPicker, labelOf, nextBackground, surroundOf } from './backgrounds.js';
+import { Countdown } from './calibration.js';
+import { deviceOf, listCameras, watchCameras } from './camera.js';
+import { fetchAvatars, Gallery, showThumbnail } from './gallery.js';
+import { Hud } from './hud.js';
+import { bindKeys, listShortcuts } from './keys.js';
+import { NetMeter } from './netstats.js';
+import { LiveSession } from './session.js';
+import { loadSettings, saveSettings } from './settings.js';
+import { INITIAL, isActive, reduce } from './state.js';
+import { View } from './view.js';
+
+const MEASURE_MS = 1000;
+
+/** The page. */
+class App {
+  view = new View();
+  settings = loadSettings();
+  state = INITIAL;
+  hud = new Hud(this.view.hud);
+  countdown = new Countdown((left) => this.view.showCount(left));
+  gallery = new Gallery(/** @type {HTMLElement} */ (document.getElementById('avatars')), (id) => this.setAvatar(id));
+  backgrounds = new BackgroundPicker(/** @type {HTMLElement} */ (document.getElementById('backgrounds')), this.settings.colour, (name) => this.setBackground(name));
+  session = new LiveSession(this.settings, {
+    dispatch: (event) => this.dispatch(event),
+    camera: (stream) => this.cameraChanged(stream),
+    avatar: (stream) => this.view.play(this.view.avatarVideo, stream),
+    stats: (stats) => this.hud.update({ stats }),
+    roundTrip: (pingMs) => this.hud.update({ pingMs }),
+    applied: (background, mirror) => this.applied({ background, mirror: String(mirror), avatar: this.avatarId }),
+  });
+  defaultAvatar = '';
+  /** @type {{pc: RTCPeerConnection, meter: NetMeter}|null} */
+  metered = null;
+
+  start() {
+    this.bindButtons();
+    this.bindShortcuts();
+    this.view.renderSettings(this.settings);
+    this.backgrounds.select(this.settings.background);
+    this.view.renderBackground(labelOf(this.settings.background));
+    this.render();
+    this.hud.render();
+    this.loadAvatars();
+    this.refreshCameras();
+    watchCameras(() => this.refreshCameras());
+    window.addEventListener('pagehide', () => this.session.stop());
+    setInterval(() => this.measure(), MEASURE_MS);
+  }
+
+  /** @returns {string} the avatar that is shown: the chosen one, or the server's default */
+  get avatarId() {
+    return this.settings.avatar ?? this.defaultAvatar;
+  }
+
+  /** @param {import('./state.js').StateEvent} event */
+  dispatch(event) {
+    const before = this.state.phase;
+    this.state = reduce(this.state, event);
+    if (this.state.phase !== 'live') this.countdown.cancel();
+    if (this.state.phase === 'connecting' || !isActive(this.state)) this.hud.clear();
+    if (event.type === 'connected' && this.gallery.avatars.length === 0) this.loadAvatars();
+    this.render();
+    if (before !== 'error' && this.state.phase === 'error') this.view.messageAction.focus({ preventScroll: true });
+  }
+
+  render() {
+    this.view.render(this.state, this.gallery.find(this.avatarId)?.name ?? '');
+  }
+
+  save() {
+    saveSettings(this.settings);
+  }
+
+  bindButtons() {
+    const { view } = this;
+    view.power.addEventListener('click', () => this.togglePower());
+    view.calibrate.addEventListener('click', () => this.calibrate());
+    view.mirror.addEventListener('click', () => this.toggleMirror());
+    view.pause.addEventListener('click', () => this.togglePause());
+    view.hudToggle.addEventListener('click', () => this.toggleHud());
+    view.cleanToggle.addEventListener('click', () => this.setClean(true));
+    view.previewToggle.addEventListener('click', () => this.togglePreview());
+    view.stage.addEventListener('click', () => document.body.hasAttribute('data-clean') && this.setClean(false));
+    view.messageAction.addEventListener('click', (/** @type {Event} */ event) => {
+      event.stopPropagation();
+      this.act(view.messageAction.dataset.act);
+    });
+    view.cameraSelect.addEventListener('change', () => this.setCamera(view.cameraSelect.value));
+    listShortcuts(/** @type {HTMLElement} */ (document.getElementById('help-keys')));
+    document.getElementById('help-open')?.addEventListener('click', () => view.help.showModal());
+    document.getElementById('help-close')?.addEventListener('click', () => view.help.close());
+    view.help.addEventListener('click', (/** @type {Event} */ event) => event.target === view.help && view.help.close());
+  }
+
+  bindShortcuts() {
+    const actions = {
+      x: () => this.calibrate(),
+      digit: (/** @type {string} */ key) => this.chooseAvatar(Number(key) - 1),
+      b: () => this.setBackground(nextBackground(this.settings.background)),
+      m: () => this.toggleMirror(),
+      p: () => this.togglePause(),
+      h: () => this.togglePreview(),
+      i: () => this.toggleHud(),
+      v: () => this.setClean(!document.body.hasAttribute('data-clean')),
+      '?': () => this.view.help.showModal(),
+      escape: () => this.escape(),
+    };
+    bindKeys(actions, () => this.view.help.open);
+  }
+
+  /** @param {string} act */
+  act(act) {
+    if (act === 'retry') this.session.retryNow();
+    else if (act === 'resume') this.togglePause();
+    else this.session.start();
+  }
+
+  togglePower() {
+    if (isActive(this.state)) this.session.stop();
+    else this.session.start();
+  }
+
+  escape() {
+    if (document.body.hasAttribute('data-clean')) this.setClean(false);
+    else if (isActive(this.state)) this.session.stop();
+  }
+
+  calibrate() {
+    if (this.state.phase !== 'live') return;
+    if (this.state.tracking === 'lost') {
+      this.view.toast('To calibrate, I need to see your face', 'alert');
+      return;
+    }
+    this.countdown.start(() => this.request('calibrate', {}, () => this.view.toast('Calibrated')));
+  }
+
+  toggleMirror() {
+    const mirror = !this.settings.mirror;
+    this.settings.mirror = mirror;
+    this.save();
+    this.view.renderSettings(this.settings);
+    this.request('mirror', { enabled: mirror }, () => this.applied({ mirror: String(mirror) }));
+  }
+
+  togglePause() {
+    if (this.state.phase !== 'live' && this.state.phase !== 'paused') return;
+    this.session.setPaused(this.state.phase === 'live').catch((error) => this.view.toast(error.message, 'alert'));
+  }
+
+  toggleHud() {
+    this.settings.hud = !this.settings.hud;
+    this.save();
+    this.view.renderSettings(this.settings);
+    this.hud.render();
+    this.measure();
+  }
+
+  togglePreview() {
+    this.settings.preview = !this.settings.preview;
+    this.save();
+    this.view.renderSettings(this.settings);
+  }
+
+  /** @param {boolean} clean */
+  setClean(clean) {
+    this.view.setClean(clean, surroundOf(this.settings.background));
+    if (clean) this.view.toast('Press V or Esc, or tap the picture, to come back');
+  }
+
+  /** @param {string} id */
+  setCamera(id) {
+    this.settings.camera = id || null;
+    this.save();
+    this.session.switchCamera();
+  }
+
+  /** @param {number} index */
+  chooseAvatar(index) {
+    const avatar = this.gallery.avatars[index];
+    if (avatar) this.setAvatar(avatar.id);
+  }
+
+  /** @param {string|null} id null: the server's default */
+  setAvatar(id) {
+    const before = this.settings.avatar;
+    this.settings.avatar = id;
+    this.save();
+    this.showAvatar({ pending: this.connected });
+    const confirmed = () => {
+      this.applied({ avatar: this.avatarId });
+      this.gallery.select(this.avatarId);
+    };
+    this.request('set_avatar', { avatar: this.avatarId }, confirmed, () => this.settings.avatar === id && this.setAvatar(before));
+  }
+
+  /** @param {{pending?: boolean}} [state] */
+  showAvatar(state) {
+    const avatar = this.gallery.find(this.avatarId);
+    this.gallery.select(this.avatarId, state);
+    this.view.renderAvatar(avatar);
+    showThumbnail(this.view.poster, avatar);
+    this.render();
+  }
+
+  /** @param {string} name */
+  setBackground(name) {
+    this.settings.background = name;
+    if (name.startsWith('#')) this.settings.colour = this.backgrounds.well.value;
+    this.save();
+    this.backgrounds.select(name);
+    this.view.renderBackground(labelOf(name));
+    if (document.body.hasAttribute('data-clean')) this.view.setClean(true, surroundOf(name));
+    this.request('set_background', { background: name }, () => this.applied({ background: name }));
+  }
+
+  get connected() {
+    return ['warming', 'live', 'paused'].includes(this.state.phase);
+  }
+
+  /**
+   * Ask the server, if there is one; without a session the setting is only remembered.
+   * @param {string} type @param {Record<string, unknown>} fields @param {() => void} done @param {() => void} [refused]
+   */
+  async request(type, fields, done, refused) {
+    if (!this.connected) return;
+    try {
+      await this.session.request(type, fields);
+      done();
+    } catch (error) {
+      if (!this.connected) return;
+      refused?.();
+      this.view.toast(/** @type {Error} */ (error).message, 'alert');
+    }
+  }
+
+  /** What the server has confirmed, for style sheets and tests. @param {Record<string, string>} confirmed */
+  applied(confirmed) {
+    for (const [name, value] of Object.entries(confirmed)) document.body.dataset[`applied${name[0].toUpperCase()}${name.slice(1)}`] = value;
+  }
+
+  /** @param {MediaStream|null} stream */
+  cameraChanged(stream) {
+    this.view.play(this.view.previewVideo, stream);
+    if (stream) this.refreshCameras();
+  }
+
+  async refreshCameras() {
+    this.view.renderCameras(await listCameras(), deviceOf(this.session.camera) ?? this.settings.camera);
+  }
+
+  async loadAvatars() {
+    try {
+      const listing = await fetchAvatars();
+      this.gallery.show(listing.avatars);
+      this.defaultAvatar = listing.default;
+    } catch {
+      return; // the next connection asks again
+    }
+    if (!this.gallery.find(this.settings.avatar)) this.settings.avatar = null;
+    this.showAvatar();
+  }
+
+  async measure() {
+    const pc = this.session.peerConnection;
+    if (!pc || !this.settings.hud) return;
+    if (this.metered?.pc !== pc) this.metered = { pc, meter: new NetMeter() };
+    this.hud.update({ net: await this.metered.meter.sample(pc) });
+  }
+}
+
+new App().start();

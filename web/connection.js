@@ -1,0 +1,176 @@
+/** One WebRTC connection: the camera's track up, the avatar's down, the control channel beside them. */
+
+import { ControlChannel } from './control.js';
+
+/** @typedef {import('./state.js').WaitReason} WaitReason */
+
+const GATHER_MS = 500;
+const OFFER_MS = 20000;
+const CONNECT_MS = 12000;
+const DISCONNECTED_MS = 3000;
+const MAX_BITRATE = 2_500_000;
+const RETRY_AFTER_S = 10;
+
+/** A connection that did not come about. `reason` null: trying again is of no use. */
+export class ConnectError extends Error {
+  /** @param {WaitReason|null} reason @param {{detail?: string, retryAfter?: number}} [more] */
+  constructor(reason, { detail, retryAfter } = {}) {
+    super(detail ?? reason ?? 'refused');
+    this.reason = reason;
+    this.detail = detail;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** A live connection. Made by `Connection.open`; `lost` resolves when it is over. */
+export class Connection {
+  /** @type {string|null} */
+  sessionId = null;
+  #disconnected = 0;
+  #closed = false;
+  /** @type {(reason: WaitReason) => void} */
+  #lose = () => {};
+  /** @type {RTCRtpTransceiver} */
+  #transceiver;
+
+  /**
+   * @param {MediaStream} stream
+   * @param {Omit<import('./control.js').ControlHandlers, 'gone'>} handlers
+   * @param {(stream: MediaStream) => void} onAvatar
+   */
+  constructor(stream, handlers, onAvatar) {
+    this.pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' });
+    /** @type {Promise<WaitReason>} */
+    this.lost = new Promise((resolve) => (this.#lose = resolve));
+    this.control = new ControlChannel(this.pc.createDataChannel('control'), { ...handlers, gone: () => this.#lose('lost') });
+    this.#transceiver = this.pc.addTransceiver(stream.getVideoTracks()[0], {
+      direction: 'sendrecv',
+      streams: [stream],
+      sendEncodings: [{ maxBitrate: MAX_BITRATE, maxFramerate: 30 }],
+    });
+    this.pc.addEventListener('connectionstatechange', () => this.#connectionChanged());
+    this.pc.addEventListener('track', ({ track, receiver }) => {
+      if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
+      track.addEventListener('ended', () => this.#lose('lost'));
+      onAvatar(new MediaStream([track]));
+    });
+  }
+
+  /**
+   * Negotiate with the server and wait until media can flow.
+   *
+   * @param {string|null} avatar id, or null for the server's default
+   * @param {AbortSignal} signal
+   * @throws {ConnectError}
+   */
+  async open(avatar, signal) {
+    await this.#preferFrameRate();
+    await this.pc.setLocalDescription(await this.pc.createOffer());
+    await gathered(this.pc);
+    const { sdp, type } = /** @type {RTCSessionDescription} */ (this.pc.localDescription);
+    const answer = await postOffer({ sdp, type, ...(avatar && { avatar }) });
+    this.sessionId = answer.session_id;
+    if (this.#closed) this.#deleteSession();
+    signal.throwIfAborted();
+    await this.pc.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
+    await this.#connected(signal);
+  }
+
+  /** @param {MediaStreamTrack} track */
+  replaceTrack(track) {
+    return this.#transceiver.sender.replaceTrack(track);
+  }
+
+  /** Close, and free the place on the server. Safe to call twice, and while the page goes away. */
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#lose('lost');
+    clearTimeout(this.#disconnected);
+    this.control.close();
+    this.pc.close();
+    this.#deleteSession();
+  }
+
+  #deleteSession() {
+    if (!this.sessionId) return;
+    fetch(`sessions/${encodeURIComponent(this.sessionId)}`, { method: 'DELETE', keepalive: true }).catch(() => {
+      // the server is gone or ends the session by itself
+    });
+  }
+
+  /** A talking face needs every frame more than it needs every pixel. */
+  async #preferFrameRate() {
+    const { sender } = this.#transceiver;
+    const parameters = sender.getParameters();
+    try {
+      await sender.setParameters({ ...parameters, degradationPreference: 'maintain-framerate' });
+    } catch {
+      // not every browser lets one choose
+    }
+  }
+
+  #connectionChanged() {
+    clearTimeout(this.#disconnected);
+    const state = this.pc.connectionState;
+    if (state === 'failed' || state === 'closed') this.#lose('lost');
+    if (state === 'disconnected') this.#disconnected = setTimeout(() => this.#lose('lost'), DISCONNECTED_MS);
+  }
+
+  /** @param {AbortSignal} signal */
+  #connected(signal) {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new ConnectError('blocked')), CONNECT_MS);
+      const check = () => {
+        const state = this.pc.connectionState;
+        if (state === 'connected') resolve(undefined);
+        else if (state === 'failed') reject(new ConnectError('blocked'));
+        else return;
+        clearTimeout(timer);
+      };
+      signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)));
+      this.pc.addEventListener('connectionstatechange', check);
+      check();
+    });
+  }
+}
+
+/** @param {RTCPeerConnection} pc resolves when all addresses are known, or after a moment: the server's own are enough */
+function gathered(pc) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, GATHER_MS);
+    const check = () => {
+      if (pc.iceGatheringState !== 'complete') return;
+      clearTimeout(timer);
+      resolve(undefined);
+    };
+    pc.addEventListener('icegatheringstatechange', check);
+    check();
+  });
+}
+
+/**
+ * Not aborted by a stop: the answer names the session that must then be deleted.
+ *
+ * @param {{sdp: string, type: string, avatar?: string}} offer
+ * @returns {Promise<{sdp: string, type: RTCSdpType, session_id: string}>}
+ * @throws {ConnectError}
+ */
+async function postOffer(offer) {
+  let response;
+  try {
+    response = await fetch('offer', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(offer),
+      signal: AbortSignal.timeout(OFFER_MS),
+    });
+  } catch {
+    throw new ConnectError('unreachable');
+  }
+  if (response.ok) return response.json();
+  const problem = await response.json().catch(() => ({}));
+  if (response.status === 503) throw new ConnectError('full', { retryAfter: Number(response.headers.get('Retry-After')) || RETRY_AFTER_S });
+  if (response.status >= 500) throw new ConnectError('unreachable', { detail: problem.detail });
+  throw new ConnectError(null, { detail: problem.detail ?? problem.title });
+}

@@ -1,0 +1,68 @@
+/**
+ * The avatars one may choose from.
+ *
+ * @typedef {{id: string, name: string, description?: string, licence?: string, consent?: unknown, thumbnail: string}} Avatar
+ */
+
+const SILHOUETTE = 'silhouette.svg';
+
+/** @returns {Promise<{default: string, avatars: Avatar[]}>} */
+export async function fetchAvatars() {
+  const response = await fetch('avatars', { headers: { Accept: 'application/json' } });
+  if (!response.ok) throw new Error(`The avatars could not be listed (${response.status}).`);
+  return response.json();
+}
+
+/** Show an avatar's thumbnail, or the silhouette where it has none. @param {HTMLImageElement} image @param {Avatar|undefined} avatar */
+export function showThumbnail(image, avatar) {
+  image.onerror = () => {
+    image.onerror = null;
+    image.src = SILHOUETTE;
+  };
+  image.src = avatar?.thumbnail ?? SILHOUETTE;
+}
+
+/** A group of radio buttons with pictures. */
+export class Gallery {
+  /** @type {Avatar[]} */
+  avatars = [];
+
+  /** @param {HTMLElement} root @param {(id: string) => void} onChoice */
+  constructor(root, onChoice) {
+    this.root = root;
+    root.addEventListener('change', (event) => onChoice(/** @type {HTMLInputElement} */ (event.target).value));
+  }
+
+  /** @param {Avatar[]} avatars */
+  show(avatars) {
+    this.avatars = avatars;
+    this.root.replaceChildren(...avatars.map(choice));
+  }
+
+  /** @param {string|null} id @returns {Avatar|undefined} */
+  find(id) {
+    return this.avatars.find((avatar) => avatar.id === id);
+  }
+
+  /** @param {string|null} id @param {{pending?: boolean}} [state] pending: the server has not answered yet */
+  select(id, { pending = false } = {}) {
+    for (const input of this.root.querySelectorAll('input')) {
+      input.checked = input.value === id;
+      input.parentElement?.classList.toggle('pending', pending && input.checked);
+    }
+  }
+}
+
+/** @param {Avatar} avatar @param {number} index */
+function choice(avatar, index) {
+  const label = document.createElement('label');
+  label.className = 'avatar-choice';
+  label.title = [avatar.description || avatar.name, index < 9 ? `(${index + 1})` : ''].join(' ').trim();
+  const input = Object.assign(document.createElement('input'), { type: 'radio', name: 'avatar', value: avatar.id });
+  if (index < 9) input.setAttribute('aria-keyshortcuts', String(index + 1));
+  const image = Object.assign(document.createElement('img'), { alt: '', loading: 'lazy', decoding: 'async', width: 96, height: 96 });
+  showThumbnail(image, avatar);
+  const name = Object.assign(document.createElement('span'), { textContent: avatar.name });
+  label.append(input, image, name);
+  return label;
+}

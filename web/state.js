@@ -1,0 +1,56 @@
+/**
+ * The states of the page, as one pure function.
+ *
+ * @typedef {'idle'|'asking'|'connecting'|'warming'|'live'|'paused'|'waiting'|'error'} Phase
+ * @typedef {'ok'|'lost'|'multiple'} Tracking
+ * @typedef {'lost'|'unreachable'|'full'|'blocked'} WaitReason why the page waits before it connects again
+ * @typedef {{kind: string, detail?: string}} Problem what ended the session; `kind` is a key of `messages.js`
+ * @typedef {{phase: Phase, tracking: Tracking, problem: Problem|null, wait: {reason: WaitReason, seconds: number}|null}} State
+ * @typedef {{type: 'start'|'connecting'|'connected'|'stop'}
+ *   | {type: 'server_state', state: string}
+ *   | {type: 'tracking', state: Tracking}
+ *   | {type: 'wait', reason: WaitReason, seconds: number}
+ *   | {type: 'fail', problem: Problem}} StateEvent
+ */
+
+/** @type {Readonly<State>} */
+export const INITIAL = Object.freeze({ phase: 'idle', tracking: 'ok', problem: null, wait: null });
+
+const CONNECTED = new Set(['connecting', 'warming', 'live', 'paused']);
+const SERVER_PHASES = new Set(['warming', 'live', 'paused']);
+const TRACKINGS = new Set(['ok', 'lost', 'multiple']);
+
+/**
+ * The state after an event. An event that makes no sense in a state (a late message of a closed session) changes nothing.
+ *
+ * @param {State} state
+ * @param {StateEvent} event
+ * @returns {State}
+ */
+export function reduce(state, event) {
+  switch (event.type) {
+    case 'start':
+      return { ...INITIAL, phase: 'asking' };
+    case 'connecting':
+      return { ...INITIAL, phase: 'connecting' };
+    case 'connected':
+      return state.phase === 'connecting' ? { ...state, phase: 'warming' } : state;
+    case 'server_state':
+      return CONNECTED.has(state.phase) && SERVER_PHASES.has(event.state) ? { ...state, phase: /** @type {Phase} */ (event.state) } : state;
+    case 'tracking':
+      return CONNECTED.has(state.phase) && TRACKINGS.has(event.state) ? { ...state, tracking: event.state } : state;
+    case 'wait':
+      return { ...INITIAL, phase: 'waiting', wait: { reason: event.reason, seconds: event.seconds } };
+    case 'fail':
+      return { ...INITIAL, phase: 'error', problem: event.problem };
+    case 'stop':
+      return INITIAL;
+    default:
+      return state;
+  }
+}
+
+/** @param {State} state @returns {boolean} whether a session is wanted: the camera is on, or on its way */
+export function isActive(state) {
+  return state.phase !== 'idle' && state.phase !== 'error';
+}
