@@ -1,0 +1,105 @@
+"""What the tracker's coefficients say of a frame's unknowns before any landmark is looked at, and the box that the unknowns stay in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.landmarker import COEFFICIENT_NAMES
+from realtime.gauss_newton import Bounds, Double, Target
+from realtime.landmark_model import JAW_SHAPE, LandmarkModel
+
+JAW_OPEN_RAD = 0.5
+"""About how far a jaw joint opens for a `jawOpen` of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorSettings:
+    """Precisions are one over sigma squared, against whitened landmark residuals."""
+
+    landmark_trust: float = 1.5
+    """The expected scatter of the landmarks is divided by this: once a subject's offsets are known, they scatter less than over all people."""
+    expression_precision: float = 5.0
+    """About the tracker's coefficient, for shapes that have one."""
+    zero_precision: float = 0.75
+    """About zero, for shapes that have a coefficient."""
+    component_precision: float = 1.0
+    """About zero, for shapes without one (principal components, in standard deviations)."""
+    gaze_precision: float = 16.0
+    gaze_coupling: float = 60.0
+    """Of the difference of the two eyes' angles."""
+    gaze_yaw_rad: float = 0.5
+    """How far an eye turns for an `eyeLookIn` or `eyeLookOut` of one."""
+    gaze_pitch_rad: float = 0.4
+    """The same for `eyeLookUp` and `eyeLookDown`."""
+    gaze_limit_rad: float = 0.7
+    jaw_precision: float = 30.0
+    jaw_limit_rad: float = 0.7
+    component_limit: float = 3.0
+
+
+class Priors:
+    """Turns coefficients into targets for one head."""
+
+    def __init__(self, model: LandmarkModel, settings: PriorSettings) -> None:
+        self._model = model
+        self._settings = settings
+        names = model.expression_names
+        known = np.array([name in COEFFICIENT_NAMES for name in names], bool)
+        self._from = np.array([COEFFICIENT_NAMES.index(name) for name in names if name in COEFFICIENT_NAMES], np.int32)
+        self._to = 6 + np.flatnonzero(known)
+        self._gaze_at = 6 + len(names)
+        self._precision = self._precisions(known)
+        self.bounds = self._box(known)
+
+    def target(self, points: Double, coefficients: NDArray[np.float32]) -> Target:
+        """Args: `points` (L, 2) as in `Target`; `coefficients` (52,) of the tracker, NaN where unknown."""
+        settings = self._settings
+        known: Double = np.clip(np.nan_to_num(coefficients.astype(np.float64)), 0.0, 1.0)
+        prior = np.zeros(len(self._precision))
+        weight = settings.expression_precision / (settings.expression_precision + settings.zero_precision)
+        prior[self._to] = known[self._from] * weight
+        prior[self._gaze_at : self._gaze_at + 4] = self._gaze(known)
+        if self._model.has_jaw_joint:
+            prior[self._gaze_at + 4] = JAW_OPEN_RAD * known[COEFFICIENT_NAMES.index(JAW_SHAPE)]
+        return Target(points, self._weights(known), prior, self._precision, settings.gaze_coupling)
+
+    def _gaze(self, coefficients: Double) -> Double:
+        """(4,) radians: yaw, pitch of the left and of the right eye."""
+
+        def difference(positive: str, negative: str) -> float:
+            return float(coefficients[COEFFICIENT_NAMES.index(positive)] - coefficients[COEFFICIENT_NAMES.index(negative)])
+
+        yaw, pitch = self._settings.gaze_yaw_rad, self._settings.gaze_pitch_rad
+        return np.array(
+            [
+                yaw * difference("eyeLookOutLeft", "eyeLookInLeft"),
+                pitch * difference("eyeLookDownLeft", "eyeLookUpLeft"),
+                yaw * difference("eyeLookInRight", "eyeLookOutRight"),
+                pitch * difference("eyeLookDownRight", "eyeLookUpRight"),
+            ]
+        )
+
+    def _weights(self, coefficients: Double) -> Double:
+        """(L,): an iris behind a closed lid is only guessed."""
+        weights = self._settings.landmark_trust * self._model.weights.astype(np.float64)
+        for side, eye in ((1, "eyeBlinkLeft"), (2, "eyeBlinkRight")):
+            openness = np.clip(1.5 - 2.0 * coefficients[COEFFICIENT_NAMES.index(eye)], 0.05, 1.0)
+            weights[self._model.joint_weights[:, side] > 0.5] *= openness
+        return weights
+
+    def _precisions(self, known: NDArray[np.bool_]) -> Double:
+        settings, model = self._settings, self._model
+        shapes = np.where(known, settings.expression_precision + settings.zero_precision, settings.component_precision)
+        jaw = [settings.jaw_precision] * 3 if model.has_jaw_joint else []
+        return np.concatenate([np.zeros(6), shapes, [settings.gaze_precision] * 4, jaw])
+
+    def _box(self, known: NDArray[np.bool_]) -> Bounds:
+        settings = self._settings
+        free = np.full(6, np.inf)
+        limits = [settings.gaze_limit_rad] * 4 + ([settings.jaw_limit_rad] * 3 if self._model.has_jaw_joint else [])
+        low = np.concatenate([-free, np.where(known, 0.0, -settings.component_limit), np.negative(limits)])
+        high = np.concatenate([free, np.where(known, 1.0, settings.component_limit), limits])
+        return Bounds(low, high)

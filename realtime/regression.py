@@ -1,0 +1,204 @@
+"""FaceObservation → HeadParams: the pose, expression, gaze and identity of the driver, frame by frame.
+
+A warm-started Gauss-Newton fit of the head's landmarks to the tracker's (realtime/gauss_newton.py), with the tracker's coefficients as a prior
+(realtime/priors.py). Who the driver is, is learned on the side from keyframes (realtime/identity.py) and blended in unseen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from models.head import LANDMARK_COUNT, HeadModel, HeadParams
+from models.landmarker import COEFFICIENT_NAMES
+from models.rotations import to_axis_angle, to_matrix
+from realtime.gauss_newton import Double, FrameState, Linearizer, Rest, Subject, Target, solve_frame
+from realtime.identity import IdentityFit, IdentitySettings
+from realtime.landmark_model import Float, landmark_model
+from realtime.packets import FaceObservation
+from realtime.priors import Priors, PriorSettings
+
+FACING = np.diag([1.0, -1.0, -1.0])
+"""From our camera space (y up, z to the viewer) to OpenCV's (y down, z ahead), and back."""
+
+
+@dataclass(frozen=True, slots=True)
+class SolverSettings:
+    identity_shapes: int = 40
+    """So many of the head's identity shapes are estimated."""
+    focal: float = 1.0
+    """First guess of the focal length over the longer side of the picture: a horizontal field of view of 53 degrees, between laptop webcams (50-60) and wide
+    ones (70); the identity fit corrects it."""
+    iterations: int = 2
+    cold_iterations: int = 8
+    huber_knee: float = 0.04
+    """In inter-ocular distances."""
+    lost_s: float = 0.5
+    """After this long without a face the next one is taken as unknown: a cold start, and new keyframes."""
+    largest_error: float = 0.15
+    """Median landmark error, in inter-ocular distances, above which the fit has gone astray."""
+    keyframe_error: float = 0.08
+    """The same, above which a frame is no keyframe (a hand before the face, say)."""
+    keyframe_yaw_cosine: float = 0.7
+    """Keyframes face the camera at least so much (cosine)."""
+    identity_slices: int = 2
+    """So many keyframes are worked on for each frame."""
+    blend_s: float = 0.4
+    """Time constant with which a better identity is taken over."""
+    priors: PriorSettings = field(default_factory=PriorSettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+
+
+class ParameterSolver:
+    """Solves one driver's frames in order; one per session, not shared between threads."""
+
+    def __init__(self, head: HeadModel, settings: SolverSettings | None = None) -> None:
+        """Raises ValueError where the head has no landmark embedding."""
+        self._settings = settings or SolverSettings()
+        self._model = landmark_model(head, self._settings.identity_shapes)
+        self._shape_count = len(head.expression_names)
+        self._priors = Priors(self._model, self._settings.priors)
+        self._linearizer = Linearizer(self._model, self._settings.huber_knee)
+        joints = head.joints(head.template)
+        self.neck_offset: Float = joints[1] - joints[0]
+        """(3,) metres: from the root joint, about which `HeadParams.rotation` turns, to the neck joint, about which a real head does."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the driver: another face starts from the average one."""
+        self._subject = Subject.average(self._model, self._settings.focal)
+        self._state: FrameState | None = None
+        self._seen_s = 0.0
+        self._side_px = 1.0
+        self._adopt(self._subject)
+        self._start_learning()
+
+    @property
+    def focal_px(self) -> float:
+        """Focal length in pixels of the latest picture; the principal point is its centre."""
+        return self._subject.focal * self._side_px
+
+    @property
+    def error_px(self) -> float:
+        """Mean distance of the latest fit's landmarks to the tracker's, in pixels of the latest picture, one step before the last."""
+        if self._state is None:
+            return float("nan")
+        return float(self._linearizer.errors.mean()) * self._model.eye_distance_m * self.focal_px / float(-self._state.translation[2])
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more is to be learned about the driver from the frames so far."""
+        return self._fit.resting and self._fit.keyframe_count > 0
+
+    def solve(self, observation: FaceObservation) -> HeadParams | None:
+        """The driver's parameters; None where no face is followed or none can be made out. Never raises on odd landmarks; what it returns is finite."""
+        target = self._target(observation)
+        if target is None:
+            return None
+        gap = observation.pts_s - self._seen_s
+        if self._state is not None and not 0.0 <= gap <= self._settings.lost_s:
+            self._state = None
+            self._start_learning()
+        self._blend(gap)
+        state = self._track(target)
+        self._state = state
+        if state is None:
+            return None
+        self._seen_s = observation.pts_s
+        self._learn(state, target)
+        return self._params(state)
+
+    def _target(self, observation: FaceObservation) -> Target | None:
+        landmarks, coefficients = observation.landmarks, observation.coefficients
+        if landmarks is None or landmarks.shape[0] != LANDMARK_COUNT or min(observation.width, observation.height) < 1 or not np.isfinite(observation.pts_s):
+            return None
+        points = landmarks[self._model.indices, :2].astype(np.float64)
+        if not np.isfinite(points).all() or np.ptp(points, axis=0).min() < 2.0:
+            return None
+        if coefficients is None or coefficients.shape != (len(COEFFICIENT_NAMES),):
+            coefficients = np.zeros(len(COEFFICIENT_NAMES), np.float32)
+        self._side_px = float(max(observation.width, observation.height))
+        centre = (0.5 * observation.width, 0.5 * observation.height)
+        return self._priors.target((points - centre) / self._side_px, coefficients)
+
+    def _track(self, target: Target) -> FrameState | None:
+        """From where the face was; failing that, from nothing."""
+        if self._state is not None:
+            state = self._iterate(self._state, target, self._settings.iterations)
+            if self._plausible(state):
+                return state
+        start = self._first_pose(target)
+        if start is None:
+            return None
+        state = self._iterate(start, target, self._settings.cold_iterations)
+        return state if self._plausible(state) else None
+
+    def _iterate(self, state: FrameState, target: Target, iterations: int) -> FrameState | None:
+        try:
+            return solve_frame(self._linearizer, self._model, self._subject, self._rest, state, target, self._priors.bounds, iterations)
+        except np.linalg.LinAlgError:
+            return None
+
+    def _plausible(self, state: FrameState | None) -> bool:
+        if state is None or not all(np.isfinite(part).all() for part in (state.rotation, state.translation, state.expression, state.gaze, state.jaw)):
+            return False
+        return bool(state.translation[2] < 0.0 and np.median(self._linearizer.errors) < self._settings.largest_error)
+
+    def _first_pose(self, target: Target) -> FrameState | None:
+        """Perspective-n-point on the landmarks that expressions hardly move (SQPnP: Terzakis and Lourakis, ECCV 2020)."""
+        model, rigid = self._model, self._model.rigid
+        shapes = len(model.expression_names)
+        expression = np.clip(target.prior[6 : 6 + shapes], 0.0, 1.0)
+        points = (self._rest.points + model.expression @ expression)[rigid]
+        camera = np.diag([self._subject.focal, self._subject.focal, 1.0])
+        found, turn, shift = cv2.solvePnP(points @ FACING, target.points[rigid], camera, None, flags=cv2.SOLVEPNP_SQPNP)
+        if not found or not np.isfinite(turn).all() or not np.isfinite(shift).all():
+            return None
+        rotation: Double = FACING @ to_matrix(turn[:, 0]) @ FACING
+        gaze_at = 6 + shapes
+        return FrameState(rotation, FACING @ shift[:, 0], expression, target.prior[gaze_at : gaze_at + 4].reshape(2, 2), np.zeros(3))
+
+    def _start_learning(self) -> None:
+        self._fit = IdentityFit(self._model, self._linearizer, self._priors.bounds, self._subject, self._settings.focal, self._settings.identity)
+
+    def _learn(self, state: FrameState, target: Target) -> None:
+        """A slice of the identity fit."""
+        settings = self._settings
+        clear = np.median(self._linearizer.errors) < settings.keyframe_error and state.rotation[2, 2] > settings.keyframe_yaw_cosine
+        if clear:
+            self._fit.offer(state, target)
+        for _ in range(settings.identity_slices):
+            try:
+                self._fit.work()
+            except np.linalg.LinAlgError:
+                self._start_learning()
+
+    def _blend(self, gap_s: float) -> None:
+        """A step towards the identity fit's latest result."""
+        share = 1.0 - float(np.exp(-np.clip(gap_s, 0.0, 0.1) / self._settings.blend_s))
+        self._adopt(self._subject.towards(self._fit.subject, share))
+
+    def _adopt(self, subject: Subject) -> None:
+        """Makes `subject` the driver; the face stays as large in the picture as it was."""
+        if self._state is not None:
+            depth = np.array([1.0, 1.0, subject.focal / self._subject.focal])
+            state = self._state
+            self._state = FrameState(state.rotation, state.translation * depth, state.expression, state.gaze, state.jaw)
+        self._subject = subject
+        self._rest = Rest.of(self._model, subject)
+
+    def _params(self, state: FrameState) -> HeadParams:
+        expression = np.zeros(self._shape_count, np.float32)
+        expression[self._model.expression_indices] = state.expression
+        root = self._rest.joints[0]
+        return HeadParams(
+            identity=self._subject.identity.astype(np.float32),
+            expression=expression,
+            rotation=to_axis_angle(state.rotation).astype(np.float32),
+            neck=np.zeros(3, np.float32),
+            jaw=state.jaw.astype(np.float32),
+            gaze=state.gaze.astype(np.float32),
+            translation=(state.translation + state.rotation @ root - root).astype(np.float32),
+        )
