@@ -1,0 +1,205 @@
+"""The server's configuration: one frozen dataclass, read from flags and from their HEADCAST_… twins in the environment (a flag wins)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NoReturn
+
+ENVIRONMENT_PREFIX = "HEADCAST_"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+_ICE_URL = re.compile(r"(?P<scheme>stuns?|turns?):(?:(?P<user>[^:@\s]+):(?P<password>[^@\s]+)@)?(?P<rest>[^@\s?]+(?:\?transport=(?:udp|tcp))?)")
+
+
+class Codec(StrEnum):
+    """Which video codec is offered back."""
+
+    AUTO = "auto"
+    """VP8, or H.264 where the peer has no VP8."""
+    VP8 = "vp8"
+    H264 = "h264"
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server that the owner of this server asked for."""
+
+    url: str
+    """Such as `stun:example.org:3478` or `turn:example.org:3478?transport=tcp`."""
+    username: str | None = None
+    credential: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Everything that the owner of a server can choose."""
+
+    host: str = "127.0.0.1"
+    """Address that the page is served on; 0.0.0.0: every interface."""
+    port: int = 5000
+    """TCP port of the page; 0: any free one."""
+    avatar: str | None = None
+    """Identifier of the avatar that a session starts with; None: the first that was found."""
+    avatars_dir: Path | None = None
+    """Folder with more avatar files, beside those that come with Headcast."""
+    size: int = 512
+    """Width and height of the picture sent back, in pixels; even, 128…1024."""
+    fps: int = 30
+    """At most so many frames a second are rendered for a session; 1…60."""
+    max_sessions: int = 2
+    """More than these are told to come back later."""
+    codec: Codec = Codec.AUTO
+    """Which video codec is offered back."""
+    bitrate: int = 2500
+    """Video bitrate in kbit/s, at the start and at most; 100…50000."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """None by default: then nothing outside this machine is ever asked."""
+    cert_file: Path | None = None
+    """PEM certificate chain: serve over https."""
+    key_file: Path | None = None
+    """PEM private key of `cert_file`."""
+    verbose: bool = False
+    """Log what a developer wants to know."""
+
+    @property
+    def offers_loopback(self) -> bool:
+        """Whether media may be sent to this machine's own loopback address."""
+        return self.host in LOOPBACK_HOSTS | WILDCARD_HOSTS
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message names it, what was expected and what came."""
+
+
+def _integer(lowest: int, highest: int, even: bool = False) -> object:
+    expected = f"an {'even ' if even else ''}integer from {lowest} to {highest}"
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest or (even and int(text) % 2):
+            raise ConfigError(f"expected {expected}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _codec(text: str) -> Codec:
+    try:
+        return Codec(text.lower())
+    except ValueError:
+        raise ConfigError(f"expected one of {', '.join(Codec)}, got {text!r}") from None
+
+
+def _ice_server(text: str) -> IceServer:
+    match = _ICE_URL.fullmatch(text)
+    if not match or (match["scheme"].startswith("stun") and "?" in match["rest"]):
+        raise ConfigError(f"expected stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp], got {match['scheme'] + ':…' if match else text!r}")
+    if match["scheme"].startswith("turn") and not match["user"]:
+        raise ConfigError("expected turn:USER:PASSWORD@HOST[:PORT], got no user and password")
+    return IceServer(f"{match['scheme']}:{match['rest']}", match["user"], match["password"])
+
+
+def _ice_servers(text: str) -> tuple[IceServer, ...]:
+    return tuple(_ice_server(part) for part in text.split())
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise ConfigError(f"expected a file, got {text!r}")
+    return Path(text)
+
+
+def _directory(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise ConfigError(f"expected a folder, got {text!r}")
+    return Path(text)
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ConfigError(f"expected 1 or 0, got {text!r}")
+    return text.lower() in _TRUE
+
+
+def _host(text: str) -> str:
+    if not text or re.search(r"[\s/]", text):
+        raise ConfigError(f"expected an address such as 127.0.0.1 or 0.0.0.0, got {text!r}")
+    return text
+
+
+_READERS = {
+    "host": (_host, "ADDRESS", "address to serve on; 0.0.0.0: every interface"),
+    "port": (_integer(0, 65535), "PORT", "TCP port of the page"),
+    "avatar": (str, "ID", "avatar that a session starts with"),
+    "avatars_dir": (_directory, "FOLDER", "folder with more avatar files"),
+    "size": (_integer(128, 1024, even=True), "PIXELS", "width and height of the picture sent back"),
+    "fps": (_integer(1, 60), "N", "most frames a second"),
+    "max_sessions": (_integer(1, 64), "N", "most sessions at a time"),
+    "codec": (_codec, "NAME", "auto, vp8 or h264"),
+    "bitrate": (_integer(100, 50_000), "KBITS", "video bitrate in kbit/s"),
+    "ice_server": (_ice_servers, "URL", "STUN or TURN server, repeatable; none by default: nothing outside this machine is asked"),
+    "cert_file": (_file, "PEM", "certificate chain: serve over https"),
+    "key_file": (_file, "PEM", "private key of the certificate"),
+    "verbose": (_switch, None, "log what a developer wants to know"),
+}  # fmt: skip
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _parser() -> _Parser:
+    defaults = ServerConfig()
+    parser = _Parser(prog="server.py", allow_abbrev=False, description="Headcast: webcam in, avatar out. Every flag has a HEADCAST_… twin in the environment.")
+    for name, (_, metavar, text) in _READERS.items():
+        flag = "--" + name.replace("_", "-")
+        default = getattr(defaults, name, None)
+        text = f"{text} (default: {default})" if default else text
+        if name == "verbose":
+            parser.add_argument(flag, action="store_const", const="1", help=text)
+        elif name == "ice_server":
+            parser.add_argument(flag, action="append", metavar=metavar, help=text)
+        else:
+            parser.add_argument(flag, metavar=metavar, help=text)
+    return parser
+
+
+def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerConfig:
+    """Reads flags and, for those that are absent, the environment; an empty variable counts as absent.
+
+    Raises:
+        ConfigError: with one clear line.
+    """
+    flags = vars(_parser().parse_args(arguments))
+    values: dict[str, object] = {}
+    for name, (read, _, _) in _READERS.items():
+        given, source = flags[name], "--" + name.replace("_", "-")
+        if given is None:
+            source = ENVIRONMENT_PREFIX + name.upper()
+            given = environment.get(source) or None
+        if given is None:
+            continue
+        try:
+            values["ice_servers" if name == "ice_server" else name] = read(" ".join(given) if isinstance(given, list) else given)  # type: ignore[operator]
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+    config = ServerConfig(**values)  # type: ignore[arg-type]
+    if (config.cert_file is None) != (config.key_file is None):
+        raise ConfigError("--cert-file and --key-file belong together: give both or neither")
+    return config
+
+
+def read_config_or_exit(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerConfig:
+    """As `read_config`, for an entry point: an error goes to stderr as one line and ends the process with code 2."""
+    try:
+        return read_config(arguments, environment)
+    except ConfigError as error:
+        print(f"headcast: {error}", file=sys.stderr)
+        sys.exit(2)

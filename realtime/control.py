@@ -1,0 +1,196 @@
+"""The data channel `control`: JSON text both ways, `{"v": 1, "type": …}`. Parsing, validation, and what the server says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+LABEL = "control"
+VERSION = 1
+MAX_MESSAGE_BYTES = 16 * 1024
+MAX_ID = 2**53
+BACKGROUNDS = ("avatar", "gradient", "green", "checker")
+"""Backgrounds by name; beside these a colour, `#rrggbb`."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrate:
+    """The driver looks neutral now."""
+
+    type = "calibrate"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAvatar:
+    avatar: str
+    type = "set_avatar"
+
+
+@dataclass(frozen=True, slots=True)
+class SetBackground:
+    background: str
+    type = "set_background"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    enabled: bool
+    type = "mirror"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    enabled: bool
+    type = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    t: float
+    """Whatever number the client sent; it comes back in the pong."""
+    type = "ping"
+
+
+Command = Calibrate | SetAvatar | SetBackground | Mirror | Pause | Ping
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command and the identifier, if any, that its answer repeats."""
+
+    command: Command
+    id: int | None
+
+
+class ControlError(Exception):
+    """A message that cannot be obeyed; `of` and `id` are what of it could be read."""
+
+    def __init__(self, message: str, of: str | None = None, id: int | None = None) -> None:
+        super().__init__(message)
+        self.of = of
+        self.id = id
+
+
+def parse(message: object) -> Request:
+    """Reads what a client sent.
+
+    Raises:
+        ControlError: with what was expected.
+    """
+    fields = _fields(message)
+    id = fields.get("id")
+    if id is not None and (type(id) is not int or not 0 <= id <= MAX_ID):
+        raise ControlError("id: expected a non-negative integer")
+    kind = fields.get("type")
+    if not isinstance(kind, str) or kind not in _READERS:
+        raise ControlError(f"type: expected one of {', '.join(_READERS)}", id=id)
+    if type(fields.get("v")) is not int or fields["v"] != VERSION:
+        raise ControlError(f"v: expected {VERSION}", kind, id)
+    try:
+        return Request(_READERS[kind](fields), id)
+    except ValueError as error:
+        raise ControlError(str(error), kind, id) from None
+
+
+def _fields(message: object) -> dict[str, object]:
+    if not isinstance(message, str):
+        raise ControlError("expected JSON text, got bytes")
+    if len(message) > MAX_MESSAGE_BYTES or len(message.encode("utf-8", "surrogatepass")) > MAX_MESSAGE_BYTES:
+        raise ControlError(f"expected at most {MAX_MESSAGE_BYTES} bytes")
+    try:
+        fields = json.loads(message, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise ControlError("expected JSON text") from None
+    if not isinstance(fields, dict):
+        raise ControlError("expected a JSON object")
+    return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _calibrate(fields: dict[str, object]) -> Calibrate:
+    return Calibrate()
+
+
+def _set_avatar(fields: dict[str, object]) -> SetAvatar:
+    avatar = fields.get("avatar")
+    if not isinstance(avatar, str) or not _NAME.fullmatch(avatar):
+        raise ValueError("avatar: expected an identifier from GET /avatars")
+    return SetAvatar(avatar)
+
+
+def _set_background(fields: dict[str, object]) -> SetBackground:
+    background = fields.get("background")
+    if not isinstance(background, str) or not (background in BACKGROUNDS or _COLOUR.fullmatch(background)):
+        raise ValueError(f"background: expected one of {', '.join(BACKGROUNDS)} or #rrggbb")
+    return SetBackground(background)
+
+
+def _enabled(fields: dict[str, object]) -> bool:
+    enabled = fields.get("enabled")
+    if not isinstance(enabled, bool):
+        raise ValueError("enabled: expected true or false")
+    return enabled
+
+
+def _mirror(fields: dict[str, object]) -> Mirror:
+    return Mirror(_enabled(fields))
+
+
+def _pause(fields: dict[str, object]) -> Pause:
+    return Pause(_enabled(fields))
+
+
+def _ping(fields: dict[str, object]) -> Ping:
+    t = fields.get("t")
+    if isinstance(t, bool) or not isinstance(t, int | float) or not abs(t) <= MAX_ID:
+        raise ValueError("t: expected a number of at most 2^53")
+    return Ping(t)
+
+
+_READERS: dict[str, Callable[[dict[str, object]], Command]] = {
+    "calibrate": _calibrate,
+    "set_avatar": _set_avatar,
+    "set_background": _set_background,
+    "mirror": _mirror,
+    "pause": _pause,
+    "ping": _ping,
+}
+
+
+def _message(kind: str, **fields: object) -> str:
+    return json.dumps({"v": VERSION, "type": kind, **{name: value for name, value in fields.items() if value is not None}}, allow_nan=False)
+
+
+def ack(of: str, id: int | None) -> str:
+    return _message("ack", of=of, id=id)
+
+
+def error(message: str, of: str | None, id: int | None) -> str:
+    return _message("error", message=message, of=of, id=id)
+
+
+def pong(t: float) -> str:
+    return _message("pong", t=t)
+
+
+def state(name: str) -> str:
+    """`warming`, `live`, `paused` or `stopped`."""
+    return _message("state", state=name)
+
+
+def tracking(name: str) -> str:
+    """`ok`, `lost` or `multiple`."""
+    return _message("tracking", state=name)
+
+
+def stats(numbers: dict[str, object]) -> str:
+    """The same keys as GET /sessions/{id}/stats."""
+    return _message("stats", **numbers)

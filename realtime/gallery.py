@@ -1,0 +1,109 @@
+"""Which avatars there are: the files in the folder that comes with Headcast and in the owner's, read as far as a picker needs; whole only when one is worn."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from models.avatar_file import read_card
+from models.avatar_parts import AvatarCard
+from models.errors import BadFile
+from realtime.errors import NotFound
+
+logger = logging.getLogger(__name__)
+
+Worn = TypeVar("Worn")
+SUFFIXES = (".avatar", ".safetensors")
+SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "avatars"
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One avatar of the gallery; its identifier is its file's name without the suffix."""
+
+    id: str
+    path: Path
+    card: AvatarCard
+    thumbnail_tag: str
+    """Changes whenever the thumbnail does."""
+
+    @property
+    def thumbnail_type(self) -> str:
+        """Media type of the thumbnail, by its first bytes."""
+        return "image/webp" if self.card.thumbnail[:4] == b"RIFF" else "image/png"
+
+
+def scan(folders: Sequence[Path], today: date) -> tuple[Entry, ...]:
+    """Every usable avatar, by folder and then by name; of two with one name, the first. What cannot be used is named in a warning and left out."""
+    found: dict[str, Entry] = {}
+    for folder in folders:
+        for path in sorted(each for each in folder.glob("*") if each.suffix in SUFFIXES and each.is_file()):
+            if not _IDENTIFIER.fullmatch(path.stem) or path.stem in found:
+                logger.warning("%s is left out: its name is taken, or holds more than letters, digits, dot, dash and underscore", path.name)
+                continue
+            try:
+                card = read_card(path)
+            except BadFile as error:
+                logger.warning("%s is left out: %s", path.name, error)
+                continue
+            if not card.consent.valid_on(today):
+                logger.warning("%s is left out: the consent of the person it shows ended on %s", path.name, card.consent.expires)
+                continue
+            found[path.stem] = Entry(path.stem, path, card, hashlib.sha256(card.thumbnail).hexdigest()[:16])
+    return tuple(found.values())
+
+
+class Gallery(Generic[Worn]):
+    """The avatars of a server.
+
+    Args:
+        entries: as `scan` found them; at least one.
+        default_id: what a session starts with; None: the first.
+        load: reads one whole, ready to be rendered; each is read once, and shared: nobody may change it.
+
+    Raises:
+        NotFound: there is none, or none called `default_id`.
+    """
+
+    def __init__(self, entries: Sequence[Entry], default_id: str | None, load: Callable[[Path], Worn]) -> None:
+        if not entries:
+            raise NotFound("no avatar was found: expected at least one file in assets/avatars or in --avatars-dir")
+        self._entries = {entry.id: entry for entry in entries}
+        self.default_id = self.entry(default_id).id if default_id is not None else entries[0].id
+        self._load = load
+        self._loaded: dict[str, Worn] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(self._entries.values())
+
+    def entry(self, avatar_id: str) -> Entry:
+        """Raises NotFound, with the names that there are."""
+        entry = self._entries.get(avatar_id)
+        if entry is None:
+            raise NotFound(f"no such avatar; there are {', '.join(self._entries)}")
+        return entry
+
+    def load(self, avatar_id: str) -> Worn:
+        """The avatar itself.
+
+        Raises:
+            NotFound: there is no such avatar, or its file can no longer be read.
+        """
+        entry = self.entry(avatar_id)
+        with self._lock:
+            if avatar_id not in self._loaded:
+                try:
+                    self._loaded[avatar_id] = self._load(entry.path)
+                except BadFile as error:
+                    raise NotFound(f"the avatar cannot be used: {error}") from error
+            return self._loaded[avatar_id]

@@ -1,0 +1,84 @@
+"""What an offer must hold before aiortc sees it, and which of it is answered: one video stream each way, and the control channel."""
+
+from __future__ import annotations
+
+import logging
+
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from realtime.config import Codec
+from realtime.errors import Unprocessable
+from realtime.rtc.candidates import without_names
+
+logger = logging.getLogger(__name__)
+
+MAX_SECTIONS = 8
+MAX_CANDIDATES = 64
+_MIME_TYPES = {Codec.AUTO: ("video/VP8", "video/H264"), Codec.VP8: ("video/VP8",), Codec.H264: ("video/H264",)}
+
+
+def prefer_codecs(transceiver: RTCRtpTransceiver, codec: Codec) -> None:
+    """Restricts and orders what is answered: the peer sends, and is sent, the first that both speak."""
+    known = RTCRtpSender.getCapabilities("video").codecs
+    wanted = [each for mime_type in _MIME_TYPES[codec] for each in known if each.mimeType == mime_type]
+    transceiver.setCodecPreferences(wanted + [each for each in known if each.mimeType == "video/rtx"])
+
+
+def check_offer(offer_sdp: str, codec: Codec) -> str:
+    """The offer as it can be answered, without names for addresses.
+
+    Raises:
+        Unprocessable: with what is missing; never with the offer itself.
+    """
+    sdp = without_names(offer_sdp)
+    try:
+        offer = SessionDescription.parse(sdp)
+    except Exception as error:  # the parser raises whatever the bad line leads to
+        raise Unprocessable("sdp: expected a session description, this one cannot be read") from error
+    _check_sections(offer.media)
+    mime_types = {each.lower() for each in _MIME_TYPES[codec]}
+    video = next(media for media in offer.media if media.kind == "video")
+    if not mime_types & {each.mimeType.lower() for each in video.rtp.codecs}:
+        raise Unprocessable(f"sdp: expected video as {' or '.join(name.removeprefix('video/') for name in _MIME_TYPES[codec])}, the offer has none of it")
+    return sdp
+
+
+async def accept_offer(peer: RTCPeerConnection, sdp: str) -> None:
+    """Gives a checked offer to the peer connection.
+
+    Raises:
+        Unprocessable: aiortc cannot answer it.
+    """
+    try:
+        await peer.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+    except Exception as error:  # as above: codec profiles, bundle groups and ports are only looked at here
+        logger.debug("an offer was refused by aiortc", exc_info=error)
+        raise Unprocessable("sdp: the offer cannot be answered; expected VP8, or H.264 baseline with packetization-mode 1, with RTCP multiplexed") from error
+
+
+def _check_sections(sections: list[MediaDescription]) -> None:
+    if not any(media.kind == "video" for media in sections):
+        raise Unprocessable("sdp: expected a video section, the offer has none")
+    if len(sections) > MAX_SECTIONS or sum(len(media.ice_candidates) for media in sections) > MAX_CANDIDATES:
+        raise Unprocessable(f"sdp: expected at most {MAX_SECTIONS} sections and {MAX_CANDIDATES} candidates")
+    for media in sections:
+        if media.kind not in ("audio", "video", "application"):
+            raise Unprocessable("sdp: expected audio, video and application sections only")
+        if media.dtls is None or not media.dtls.fingerprints or media.ice is None or not media.ice.usernameFragment or not media.ice.password:
+            raise Unprocessable("sdp: expected a DTLS fingerprint and ICE credentials in every section")
+    if next(media for media in sections if media.kind == "video").direction not in (None, "sendrecv"):
+        raise Unprocessable("sdp: expected the first video section to be sendrecv")
+
+
+def silence_others(peer: RTCPeerConnection, kept: RTCRtpTransceiver) -> None:
+    """Answers every other audio or video section as inactive: nothing is decoded that nobody takes."""
+    for transceiver in peer.getTransceivers():
+        if transceiver is not kept:
+            transceiver.direction = "inactive"
+
+
+def sent_codec(answer_sdp: str) -> str:
+    """Name of the codec, such as `VP8`, that an answer says will be sent."""
+    answer = SessionDescription.parse(answer_sdp)
+    return next(media for media in answer.media if media.kind == "video").rtp.codecs[0].name

@@ -1,0 +1,293 @@
+"""One peer connection: webcam up, avatar down, the control channel beside them. Frees itself when the peer goes away.
+
+States: new → connecting → warming → live ⇄ paused → closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+
+from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCRtpTransceiver
+from aiortc.exceptions import InvalidStateError
+
+from realtime import control
+from realtime.config import ServerConfig
+from realtime.errors import HeadcastError
+from realtime.metrics import SessionMetrics
+from realtime.pacing import FrameRateCap
+from realtime.packets import RenderedFrame, Tracking
+from realtime.reenactor import Reenactor
+from realtime.rtc.candidates import offer_loopback
+from realtime.rtc.encoder import use_avatar_encoder
+from realtime.rtc.jitter import release_at_marker
+from realtime.rtc.negotiation import accept_offer, prefer_codecs, sent_codec, silence_others
+from realtime.tracks import AvatarTrack, CameraFrame, drain
+from realtime.worker import Action, Worker
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 20.0
+SILENCE_TIMEOUT_S = 10.0
+"""A page pings every second; one that says nothing and sends no frame for so long is gone."""
+REPORT_EVERY_S = 1.0
+FAREWELL_S = 0.05
+CLOSE_TIMEOUT_S = 2.0
+MAX_BUFFERED_BYTES = 256 * 1024
+
+
+class SessionState(StrEnum):
+    NEW = "new"
+    CONNECTING = "connecting"
+    WARMING = "warming"
+    LIVE = "live"
+    PAUSED = "paused"
+    CLOSED = "closed"
+
+
+class _Listener:
+    """Carries what the worker's thread made over to the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, session: Session) -> None:
+        self._loop = loop
+        self._session = session
+
+    def on_frame(self, frame: RenderedFrame) -> None:
+        self.call(self._session._show, frame, True)
+
+    def on_placeholder(self, frame: RenderedFrame) -> None:
+        self.call(self._session._show, frame, False)
+
+    def on_failure(self, error: Exception) -> None:
+        self.call(self._session._fail, error)
+
+    def call(self, function: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile: then nobody waits for this
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+class Session:
+    """Built, started with an offer, closed once or many times.
+
+    Args:
+        session_id: what the client knows it by; unguessable.
+        avatar_id: the avatar worn first.
+        on_closed: called once, as soon as the session no longer counts.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        avatar_id: str,
+        config: ServerConfig,
+        worker: Worker,
+        on_closed: Callable[[Session], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.id = session_id
+        self.state = SessionState.NEW
+        self.metrics = SessionMetrics()
+        self._config = config
+        self._worker = worker
+        self._on_closed = on_closed
+        self._clock = clock
+        self._started_s = self._heard_s = clock()
+        self._connected = False
+        self._was_live = False
+        self._tracking = Tracking.LOST
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(each.url, each.username, each.credential) for each in config.ice_servers]))
+        self._avatar = AvatarTrack(config.size, self.metrics, clock)
+        self._listener = _Listener(asyncio.get_running_loop(), self)
+        self._seat = worker.seat(avatar_id, self._listener, self.metrics)
+        self._channel: RTCDataChannel | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    async def start(self, offer_sdp: str) -> str:
+        """Answers an offer that `check_offer` has passed; the answer holds every address that media may come to.
+
+        Raises:
+            Unprocessable: the offer cannot be answered. The session is to be closed then.
+        """
+        self.state = SessionState.CONNECTING
+        self._peer.on("connectionstatechange", self._on_connection_state)
+        self._peer.on("datachannel", self._on_channel)
+        transceiver = self._peer.addTransceiver(self._avatar, "sendrecv")
+        prefer_codecs(transceiver, self._config.codec)
+        await accept_offer(self._peer, offer_sdp)
+        silence_others(self._peer, transceiver)
+        answer = await self._peer.createAnswer()
+        self._bend(transceiver, sent_codec(answer.sdp))
+        await self._peer.setLocalDescription(answer)
+        self._keep(drain(transceiver.receiver.track, self._on_camera_frame, FrameRateCap(self._config.fps), self.metrics, self._clock))
+        self._keep(self._watch())
+        return self._peer.localDescription.sdp
+
+    async def aclose(self) -> None:
+        """Frees everything; the first call does it, the others wait for it."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"close {self.id[:6]}")
+        await asyncio.shield(self._closing)
+
+    def stats(self) -> dict[str, object]:
+        """What GET /sessions/{id}/stats and the `stats` message hold."""
+        now = self._clock()
+        return {
+            "session_id": self.id,
+            "state": str(self.state),
+            "avatar": self._seat.avatar_id,
+            "tracking": str(self._tracking),
+            "uptime_s": round(now - self._started_s, 1),
+            **self.metrics.snapshot(now).as_dict(),
+        }
+
+    def _bend(self, transceiver: RTCRtpTransceiver, codec_name: str) -> None:
+        release_at_marker(transceiver.receiver)
+        use_avatar_encoder(transceiver.sender, codec_name, 1000 * self._config.bitrate, lambda milliseconds: self.metrics.stage("encode", milliseconds))
+        if self._config.offers_loopback:
+            offer_loopback(self._peer)
+
+    def _keep(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a session's task failed; the session ends", exc_info=task.exception())
+            self._close_soon("a task failed")
+
+    def _close_soon(self, reason: str) -> None:
+        if self._closing is None:
+            logger.info("session %s ends: %s", self.id[:6], reason)
+            self._closing = asyncio.create_task(self._close(), name=f"close {self.id[:6]}")
+
+    async def _close(self) -> None:
+        self._say_state("stopped")
+        self.state = SessionState.CLOSED
+        self._worker.leave(self._seat)
+        self._on_closed(self)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._channel is not None and self._channel.readyState == "open":
+            await asyncio.sleep(FAREWELL_S)
+        self._avatar.stop()
+        try:
+            await asyncio.wait_for(self._peer.close(), CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            logger.warning("session %s: the peer connection did not close in time", self.id[:6])
+
+    async def _watch(self) -> None:
+        """Once a second: is the peer still there? And what the numbers are."""
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            now = self._clock()
+            if not self._connected and now - self._started_s > CONNECT_TIMEOUT_S:
+                self._close_soon("never connected")
+            elif self._connected and now - self._heard_s > SILENCE_TIMEOUT_S:
+                self._close_soon("the peer fell silent")
+            self._say(control.stats(self.stats()))
+
+    async def _on_connection_state(self) -> None:
+        state = self._peer.connectionState
+        if state == "connected" and not self._connected:
+            self._connected = True
+            self._heard_s = self._clock()
+            if self.state is SessionState.CONNECTING:
+                self._enter(SessionState.WARMING)
+        elif state in ("failed", "closed"):
+            self._close_soon(f"the connection {state}")
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label != control.LABEL or self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
+        channel.on("message", self._on_message)
+        channel.on("close", lambda: self._close_soon("the control channel closed"))
+        self._say_state(self.state)
+        self._say(control.tracking(self._tracking))
+
+    def _on_camera_frame(self, frame: CameraFrame) -> None:
+        self._heard_s = frame.received_at
+        self._seat.offer(frame)
+
+    def _on_message(self, message: object) -> None:
+        self._heard_s = self._clock()
+        try:
+            request = control.parse(message)
+        except control.ControlError as error:
+            self._say(control.error(str(error), error.of, error.id))
+            return
+        self._obey(request)
+
+    def _obey(self, request: control.Request) -> None:
+        match request.command:
+            case control.Ping(t):
+                self._say(control.pong(t))
+            case control.Pause(enabled):
+                self._pause(enabled)
+                self._say(control.ack(request.command.type, request.id))
+            case control.Calibrate():
+                self._submit(request, Reenactor.calibrate)
+            case control.SetAvatar(avatar):
+                self._submit(request, lambda reenactor: reenactor.set_avatar(avatar))
+            case control.SetBackground(background):
+                self._submit(request, lambda reenactor: reenactor.set_background(background))
+            case control.Mirror(enabled):
+                self._submit(request, lambda reenactor: reenactor.set_mirror(enabled))
+
+    def _submit(self, request: control.Request, action: Action) -> None:
+        of, id = request.command.type, request.id
+
+        def answer(error: Exception | None) -> None:
+            if error is None:
+                self._say(control.ack(of, id))
+            else:
+                self._say(control.error(str(error) if isinstance(error, HeadcastError) else "that failed; see the server's log", of, id))
+
+        if not self._seat.submit(action, lambda error: self._listener.call(answer, error)):
+            self._say(control.error("too many commands wait already; try again", of, id))
+
+    def _pause(self, enabled: bool) -> None:
+        self._seat.pause(enabled)
+        self._enter(SessionState.PAUSED if enabled else SessionState.LIVE if self._was_live else SessionState.WARMING)
+
+    def _show(self, frame: RenderedFrame, driven: bool) -> None:
+        if self._closing is not None or (driven and self.state is SessionState.PAUSED):
+            return
+        self._avatar.show(frame, driven)
+        if not driven:
+            return
+        if frame.tracking is not self._tracking:
+            self._tracking = frame.tracking
+            self._say(control.tracking(frame.tracking))
+        if self.state is SessionState.WARMING:
+            self._was_live = True
+            self._enter(SessionState.LIVE)
+
+    def _fail(self, error: Exception) -> None:
+        self._say(control.error(str(error) if isinstance(error, HeadcastError) else "the avatar could not be made; see the server's log", None, None))
+        self._close_soon("no avatar")
+
+    def _enter(self, state: SessionState) -> None:
+        if self._closing is None and state is not self.state:
+            self.state = state
+            self._say_state(state)
+
+    def _say_state(self, name: str) -> None:
+        self._say(control.state(SessionState.WARMING if name == SessionState.CONNECTING else name))
+
+    def _say(self, message: str) -> None:
+        channel = self._channel
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount > MAX_BUFFERED_BYTES:
+            return
+        with contextlib.suppress(InvalidStateError, ConnectionError):
+            channel.send(message)

@@ -1,0 +1,74 @@
+"""All sessions of a server: opened up to a cap, found by their identifier, closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from realtime.config import ServerConfig
+from realtime.errors import NotFound, ServerFull
+from realtime.rtc.negotiation import check_offer
+from realtime.session import Session
+from realtime.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 5
+
+
+class Sessions:
+    """Args: the server's configuration and the worker that serves every session."""
+
+    def __init__(self, config: ServerConfig, worker: Worker) -> None:
+        self._config = config
+        self._worker = worker
+        self._sessions: dict[str, Session] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def highest(self) -> int:
+        """How many there may be."""
+        return self._config.max_sessions
+
+    @property
+    def warm(self) -> bool:
+        return self._worker.warm
+
+    async def open(self, offer_sdp: str, avatar_id: str) -> tuple[Session, str]:
+        """A new session and its answer.
+
+        Raises:
+            ServerFull: every slot is taken.
+            Unprocessable: the offer cannot be answered; no slot is taken then.
+        """
+        if len(self._sessions) >= self._config.max_sessions or self._closed:
+            raise ServerFull(f"all {self._config.max_sessions} sessions are taken; try again later", RETRY_AFTER_S)
+        checked_sdp = check_offer(offer_sdp, self._config.codec)
+        session = Session(secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget)
+        self._sessions[session.id] = session
+        try:
+            answer = await session.start(checked_sdp)
+        except BaseException:
+            await session.aclose()
+            raise
+        logger.info("session %s opened, %d of %d", session.id[:6], len(self), self._config.max_sessions)
+        return session, answer
+
+    def get(self, session_id: str) -> Session:
+        """Raises NotFound."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFound("no such session; it may have ended")
+        return session
+
+    async def aclose(self) -> None:
+        """Closes every session; none is opened afterwards."""
+        self._closed = True
+        await asyncio.gather(*(session.aclose() for session in tuple(self._sessions.values())), return_exceptions=True)
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)

@@ -1,0 +1,195 @@
+"""The HTTP side: the page, the offer, sessions, avatars, health. Errors are problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from realtime.errors import BadRequest, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
+from realtime.gallery import Entry, Gallery
+from realtime.sessions import Sessions
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 * 1024
+SESSIONS = web.AppKey("sessions", Sessions)
+GALLERY: web.AppKey[Gallery[Any]] = web.AppKey("gallery", Gallery)
+PAGE = web.AppKey("page", Path)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> web.Application:
+    """The whole HTTP application.
+
+    Args:
+        page: the folder that holds index.html; it may be missing, then `/` is 404.
+    """
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answer_errors])
+    application[SESSIONS] = sessions
+    application[GALLERY] = gallery
+    application[PAGE] = page.resolve()
+    application.on_response_prepare.append(_add_security_headers)
+    application.add_routes(
+        [
+            web.post("/offer", _offer),
+            web.delete("/sessions/{id}", _close_session),
+            web.get("/sessions/{id}/stats", _session_stats),
+            web.get("/avatars", _avatars),
+            web.get("/avatars/{id}/thumbnail", _thumbnail),
+            web.get("/healthz", _health),
+            web.get("/readyz", _ready),
+            web.get("/", _page),
+            web.get("/static/{path:.+}", _page),
+            web.get("/{path:.+}", _page),
+        ]
+    )
+    return application
+
+
+def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+    """A problem details answer."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return web.Response(status=status, text=json.dumps(body), content_type="application/problem+json", headers={"Cache-Control": "no-store", **(headers or {})})
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except HeadcastError as error:
+        headers = {str(hdrs.RETRY_AFTER): str(error.retry_after_s)} if isinstance(error, ServerFull) else None
+        return problem(error.status, error.title, str(error), headers)
+    except web.HTTPRequestEntityTooLarge:
+        return problem(PayloadTooLarge.status, PayloadTooLarge.title, f"expected at most {MAX_BODY_BYTES} bytes")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        kept = {str(name): error.headers[name] for name in (hdrs.ALLOW,) if name in error.headers}
+        return problem(error.status, error.reason, f"{request.method} is not possible here" if error.status == 405 else error.reason, kept)
+    except Exception:
+        logger.exception("a request failed")
+        return problem(500, HeadcastError.title, "the server failed; its log says why")
+
+
+async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(SECURITY_HEADERS)
+
+
+async def _read_offer(request: web.Request) -> tuple[str, str | None]:
+    """SDP and avatar of an offer's body.
+
+    Raises:
+        UnsupportedMediaType, BadRequest: with what was expected.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType("expected application/json")
+    try:
+        body = json.loads(await request.text())
+    except (ValueError, LookupError, RecursionError):
+        raise BadRequest("expected JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequest("expected a JSON object with sdp and type")
+    sdp, kind, avatar = body.get("sdp"), body.get("type"), body.get("avatar")
+    if not isinstance(sdp, str) or not sdp:
+        raise BadRequest("sdp: expected text")
+    if kind != "offer":
+        raise BadRequest("type: expected offer")
+    if avatar is not None and not isinstance(avatar, str):
+        raise BadRequest("avatar: expected an identifier from GET /avatars")
+    return sdp, avatar
+
+
+async def _offer(request: web.Request) -> web.Response:
+    sdp, avatar = await _read_offer(request)
+    gallery = request.app[GALLERY]
+    avatar_id = gallery.entry(avatar).id if avatar is not None else gallery.default_id
+    session, answer = await request.app[SESSIONS].open(sdp, avatar_id)
+    return _json({"sdp": answer, "type": "answer", "session_id": session.id})
+
+
+async def _close_session(request: web.Request) -> web.Response:
+    await request.app[SESSIONS].get(request.match_info["id"]).aclose()
+    return web.Response(status=204)
+
+
+async def _session_stats(request: web.Request) -> web.Response:
+    return _json(request.app[SESSIONS].get(request.match_info["id"]).stats())
+
+
+def _described(entry: Entry) -> dict[str, object]:
+    card = entry.card
+    return {
+        "id": entry.id,
+        "name": card.name,
+        "description": card.description,
+        "licence": card.licence,
+        "created_by": card.created_by,
+        "consent": asdict(card.consent),
+        "thumbnail": f"/avatars/{entry.id}/thumbnail",
+    }
+
+
+async def _avatars(request: web.Request) -> web.Response:
+    gallery = request.app[GALLERY]
+    return _json({"default": gallery.default_id, "avatars": [_described(entry) for entry in gallery.entries]})
+
+
+async def _thumbnail(request: web.Request) -> web.Response:
+    entry = request.app[GALLERY].entry(request.match_info["id"])
+    tags = request.if_none_match or ()
+    unchanged = any(tag.value in (entry.thumbnail_tag, "*") for tag in tags)
+    response = web.Response(status=304) if unchanged else web.Response(body=entry.card.thumbnail, content_type=entry.thumbnail_type)
+    response.etag = entry.thumbnail_tag
+    response.headers[hdrs.CACHE_CONTROL] = "no-cache"
+    return response
+
+
+async def _health(request: web.Request) -> web.Response:
+    return _json({"status": "ok"})
+
+
+async def _ready(request: web.Request) -> web.Response:
+    sessions = request.app[SESSIONS]
+    ready = sessions.warm and len(sessions) < sessions.highest
+    body = {"ready": ready, "sessions": len(sessions), "max_sessions": sessions.highest, "warm": sessions.warm}
+    return _json(body, status=200 if ready else 503)
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(body, status=status, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+async def _page(request: web.Request) -> web.StreamResponse:
+    """A file of the page; browsers ask again each time and get 304 while it is the same."""
+    folder = request.app[PAGE]
+    path = (folder / request.match_info.get("path", "index.html")).resolve()
+    if not path.is_relative_to(folder) or path.suffix not in MEDIA_TYPES or not path.is_file():
+        raise NotFound("no such page")
+    headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: MEDIA_TYPES[path.suffix]}
+    return web.FileResponse(path, headers=headers)

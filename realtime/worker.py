@@ -1,0 +1,257 @@
+"""Where the heavy work runs: one named thread for all sessions, each with a seat. Newest frame wins at every hand-over; nobody waits behind another's backlog.
+
+A seat holds at most one frame and a few commands. The thread takes the seats in turn and does one piece of work at each.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.errors import HeadcastError
+from realtime.metrics import SessionMetrics
+from realtime.packets import RenderedFrame, VideoPacket
+from realtime.reenactor import Reenactor, ReenactorFactory
+
+logger = logging.getLogger(__name__)
+
+THREAD_NAME = "headcast-worker"
+MAX_COMMANDS = 32
+QUIET_S = 0.3
+"""Without a webcam frame for so long, a command shows its effect on the avatar at rest."""
+
+
+class SourceFrame(Protocol):
+    """A webcam frame that was decoded but not yet converted: only frames that are really used cost that."""
+
+    @property
+    def pts_s(self) -> float: ...
+
+    @property
+    def received_at(self) -> float: ...
+
+    def to_rgb(self) -> NDArray[np.uint8]:
+        """(height, width, 3)."""
+
+
+class Listener(Protocol):
+    """Whom a seat tells what came of its work. Called from the worker's thread: return at once."""
+
+    def on_frame(self, frame: RenderedFrame) -> None:
+        """The avatar, driven by the webcam."""
+
+    def on_placeholder(self, frame: RenderedFrame) -> None:
+        """The avatar at rest."""
+
+    def on_failure(self, error: Exception) -> None:
+        """The avatar could not be made at all; the seat does nothing more."""
+
+
+Action = Callable[[Reenactor], None]
+Done = Callable[[Exception | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    action: Action
+    done: Done
+
+
+class Seat:
+    """One session's place at the worker. `offer`, `submit` and `paused` are for any thread, the rest is the worker's."""
+
+    def __init__(self, factory: ReenactorFactory, avatar_id: str, listener: Listener, metrics: SessionMetrics, wake: Callable[[], None]) -> None:
+        self._factory = factory
+        self._avatar_id = avatar_id
+        self._listener = listener
+        self._metrics = metrics
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._newest: SourceFrame | None = None
+        self._commands: deque[_Command] = deque()
+        self._reenactor: Reenactor | None = None
+        self._failed = False
+        self._paused = False
+        self._last_step_s = -QUIET_S
+        self._logged: set[type[Exception]] = set()
+
+    @property
+    def avatar_id(self) -> str:
+        """Which avatar is worn, or will be."""
+        return self._avatar_id
+
+    def offer(self, frame: SourceFrame) -> None:
+        """Hands over a frame; one that still waits is dropped and counted."""
+        with self._lock:
+            if self._paused:
+                return
+            if self._newest is not None:
+                self._metrics.dropped_in += 1
+            self._newest = frame
+        self._wake()
+
+    def submit(self, action: Action, done: Done) -> bool:
+        """Has the worker do `action` and then call `done`, with what went wrong if something did. False: too many wait already."""
+        with self._lock:
+            if len(self._commands) >= MAX_COMMANDS:
+                return False
+            self._commands.append(_Command(action, done))
+        self._wake()
+        return True
+
+    def pause(self, enabled: bool) -> None:
+        """While paused, frames are let go and the avatar rests."""
+        with self._lock:
+            self._paused = enabled
+            self._newest = None
+        self.submit(lambda reenactor: None, lambda error: None)
+
+    def has_work(self) -> bool:
+        return not self._failed and (self._reenactor is None or self._newest is not None or bool(self._commands))
+
+    def work(self, clock: Callable[[], float]) -> None:
+        """Does one piece of work: be made, obey a command, or turn one frame into the avatar."""
+        if self._reenactor is None:
+            self._create()
+            return
+        with self._lock:
+            command = self._commands.popleft() if self._commands else None
+            frame = None
+            if command is None:
+                frame, self._newest = self._newest, None
+        if command is not None:
+            self._obey(self._reenactor, command)
+            if self._paused or clock() - self._last_step_s >= QUIET_S:
+                self._rest(self._reenactor)
+        elif frame is not None:
+            self._step(self._reenactor, frame, clock)
+
+    def _create(self) -> None:
+        try:
+            self._reenactor = self._factory.create(self._avatar_id)
+        except Exception as error:
+            self._failed = True
+            self._note(error)
+            self._listener.on_failure(error)
+            return
+        self._rest(self._reenactor)
+
+    def _obey(self, reenactor: Reenactor, command: _Command) -> None:
+        try:
+            command.action(reenactor)
+        except Exception as error:
+            if not isinstance(error, HeadcastError):
+                self._note(error)
+            command.done(error)
+            return
+        self._avatar_id = reenactor.avatar_id
+        command.done(None)
+
+    def _step(self, reenactor: Reenactor, frame: SourceFrame, clock: Callable[[], float]) -> None:
+        begin = self._last_step_s = clock()
+        try:
+            image = frame.to_rgb()
+            converted = clock()
+            rendered = reenactor.step(VideoPacket(image, frame.pts_s, frame.received_at))
+        except Exception as error:
+            self._note(error)
+            self._rest(reenactor)
+            return
+        self._metrics.queue_age_ms.add((begin - frame.received_at) * 1e3)
+        self._metrics.stage("convert", (converted - begin) * 1e3)
+        for name, milliseconds in rendered.stage_ms.items():
+            self._metrics.stage(name, milliseconds)
+        if not self._paused:
+            self._listener.on_frame(rendered)
+
+    def _rest(self, reenactor: Reenactor) -> None:
+        try:
+            self._listener.on_placeholder(reenactor.placeholder())
+        except Exception as error:
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        """Counts an error, and logs the first of each kind."""
+        self._metrics.errors += 1
+        if type(error) not in self._logged:
+            self._logged.add(type(error))
+            logger.error("the avatar's work failed; further errors of this kind are only counted", exc_info=error)
+
+
+class Worker:
+    """The thread. `start()` once, `close()` as often as one likes."""
+
+    def __init__(self, factory: ReenactorFactory, clock: Callable[[], float] = time.monotonic) -> None:
+        self._factory = factory
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._seats: list[Seat] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self.warm = False
+        """Whether the first frame of a session will not have to wait for anything to load."""
+        self.failure: Exception | None = None
+        """Why warming up failed, if it did."""
+        self.warmed = threading.Event()
+        """Set once `warm` or `failure` says how it went."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Ends the thread after the piece of work at hand, or leaves it behind (a daemon) when that takes too long."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def seat(self, avatar_id: str, listener: Listener, metrics: SessionMetrics) -> Seat:
+        """A place for a new session; its avatar is made right away."""
+        seat = Seat(self._factory, avatar_id, listener, metrics, self._wake)
+        with self._condition:
+            self._seats.append(seat)
+            self._condition.notify()
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """Gives a place back; no work begins there any more."""
+        with self._condition:
+            if seat in self._seats:
+                self._seats.remove(seat)
+
+    def _wake(self) -> None:
+        with self._condition:
+            self._condition.notify()
+
+    def _run(self) -> None:
+        try:
+            self._factory.warm()
+            self.warm = True
+        except Exception as error:
+            self.failure = error
+        self.warmed.set()
+        while (seat := self._next()) is not None:
+            try:
+                seat.work(self._clock)
+            except Exception:
+                logger.exception("a listener failed")
+
+    def _next(self) -> Seat | None:
+        """The seat whose turn it is, which then goes to the end of the line; waits for work. None: closing."""
+        with self._condition:
+            while not self._closing:
+                for position, seat in enumerate(self._seats):
+                    if seat.has_work():
+                        self._seats.append(self._seats.pop(position))
+                        return seat
+                self._condition.wait()
+        return None

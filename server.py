@@ -1,0 +1,104 @@
+"""Headcast's entry point: reads the configuration, builds the application, runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from datetime import date
+from pathlib import Path
+
+from aiohttp import web
+
+from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, read_config_or_exit
+from realtime.errors import HeadcastError
+from realtime.gallery import SHIPPED, Gallery, scan
+from realtime.reenactor import StageFactory, load_avatar
+from realtime.sessions import Sessions
+from realtime.signaling import build_application
+from realtime.worker import Worker
+
+logger = logging.getLogger("headcast")
+
+PAGE = Path(__file__).resolve().parent / "web"
+SHUTDOWN_S = 1.0
+
+
+def url_of(config: ServerConfig, port: int) -> str:
+    """Where a browser on this machine finds the page."""
+    host = "localhost" if config.host in LOOPBACK_HOSTS | WILDCARD_HOSTS else config.host
+    return f"{'https' if config.cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+    """Raises ConfigError where the certificate and the key cannot be used."""
+    if config.cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.cert_file, config.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--cert-file, --key-file: expected a PEM certificate and its key ({error})") from error
+    return context
+
+
+def stop_event() -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM."""
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(event.set))
+    return event
+
+
+async def serve(config: ServerConfig, worker: Worker, application: web.Application, sessions: Sessions, tls: ssl.SSLContext | None) -> int:
+    """Serves until a signal comes; returns the process's exit code."""
+    stopped = stop_event()
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    worker.start()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, ssl_context=tls)
+        await site.start()
+        warming = asyncio.ensure_future(asyncio.to_thread(worker.warmed.wait))
+        stopping = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait((warming, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if worker.failure is not None:
+            print(f"headcast: {worker.failure}", file=sys.stderr)
+            logger.info("warming up failed", exc_info=worker.failure)
+            return 1
+        if not stopped.is_set():
+            print(f"Headcast is ready: {url_of(config, runner.addresses[0][1])}", flush=True)
+        await stopping
+        return 0
+    except OSError as error:
+        print(f"headcast: cannot serve on {config.host} port {config.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    finally:
+        await sessions.aclose()
+        await runner.cleanup()
+        worker.close(SHUTDOWN_S)
+        worker.warmed.set()
+
+
+def main() -> int:
+    config = read_config_or_exit(sys.argv[1:], os.environ)
+    logging.basicConfig(level=logging.INFO if config.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for library in ("aioice", "aiortc"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # at INFO they tell addresses
+    try:
+        tls = tls_context(config)
+        folders = [folder for folder in (config.avatars_dir, SHIPPED) if folder is not None]
+        gallery = Gallery(scan(folders, date.today()), config.avatar, load_avatar)
+    except (ConfigError, HeadcastError) as error:
+        print(f"headcast: {error}", file=sys.stderr)
+        return 2
+    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size))
+    sessions = Sessions(config, worker)
+    return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE), sessions, tls))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
