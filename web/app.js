@@ -29,6 +29,7 @@ class App {
     avatar: (stream) => this.view.play(this.view.avatarVideo, stream),
     stats: (stats) => this.hud.update({ stats }),
     roundTrip: (pingMs) => this.hud.update({ pingMs }),
+    notice: (text) => this.view.toast(text, 'alert'),
     applied: (background, mirror) => this.applied({ background, mirror: String(mirror), avatar: this.avatarId }),
   });
   defaultAvatar = '';

@@ -7,6 +7,7 @@
  * @property {(message: ServerMessage & Record<string, any>) => void} stats
  * @property {(state: string) => void} tracking
  * @property {(state: string) => void} state
+ * @property {(text: string) => void} notice what the server says without being asked
  * @property {(roundTripMs: number) => void} roundTrip
  * @property {(reason: string) => void} gone the channel closed, or the server has said nothing for too long
  */
@@ -82,6 +83,13 @@ export class ControlChannel {
     return pending;
   }
 
+  /** An error that answers no request is news of its own. @param {ServerMessage} message */
+  #refused({ id, message = 'The server refused that.' }) {
+    const pending = this.#settle(id);
+    if (pending) pending.reject(new Error(sentence(message)));
+    else this.handlers.notice(sentence(message));
+  }
+
   /** @param {string} text */
   #received(text) {
     this.#heardAt = performance.now();
@@ -91,7 +99,7 @@ export class ControlChannel {
         this.#settle(message.id)?.resolve();
         break;
       case 'error':
-        this.#settle(message.id)?.reject(new Error(message.message ?? 'The server refused that.'));
+        this.#refused(message);
         break;
       case 'stats':
         this.handlers.stats(message);
@@ -109,6 +117,9 @@ export class ControlChannel {
     }
   }
 }
+
+/** @param {string} text @returns {string} with a capital letter */
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** @param {string} text @returns {ServerMessage|null} */
 function parse(text) {

@@ -4,7 +4,6 @@
 /** @typedef {{p50: number, p95: number}} Spread milliseconds */
 
 const STAGES = ['decode', 'track', 'solve', 'retarget', 'render', 'encode'];
-const FRAME_MS = 1000 / 30;
 
 /** @param {number|null|undefined} value @param {number} [digits] */
 const number = (value, digits = 0) => (typeof value === 'number' && Number.isFinite(value) ? value.toFixed(digits) : '–');
@@ -50,7 +49,6 @@ export class Hud {
         ['Shown', number(net.shownFps, 0), 'fps-shown'],
         ['Dropped', number(stats.dropped), 'dropped'],
       ]),
-      group('Server, ms', [...stageRows(stats.stage_ms ?? {}), ['Queue', pair(stats.queue_age_ms), 'queue'], ['Total', pair(stats.latency_ms), 'latency']], 'p50 / p95'),
       group('Network', [
         ['Round trip', `${number(net.roundTripMs, 1)} ms`, 'round-trip'],
         ['Ping', `${number(this.#pingMs, 1)} ms`, 'ping'],
@@ -60,6 +58,7 @@ export class Hud {
         ['Down', `${number(net.receivedKbps)} kbit/s`, 'received-rate'],
         ['', net.received || '–', 'received'],
       ]),
+      group('Server, ms', [...stageRows(stats.stage_ms ?? {}), ['Queue', pair(stats.queue_age_ms), 'queue'], ['Total', pair(stats.latency_ms), 'latency']], 'p50 / p95'),
     );
   }
 }
@@ -67,13 +66,13 @@ export class Hud {
 /** @param {Record<string, Spread>} stages @returns {Row[]} in the order of the pipeline, unknown ones last */
 function stageRows(stages) {
   const names = [...STAGES.filter((name) => name in stages), ...Object.keys(stages).filter((name) => !STAGES.includes(name))];
-  return (names.length ? names : STAGES).map((name) => [capital(name), pair(stages[name]), `stage-${name}`, stages[name]?.p50]);
+  return (names.length ? names : STAGES).map((name) => [capital(name), pair(stages[name]), `stage-${name}`]);
 }
 
 /** @param {string} name */
 const capital = (name) => name[0].toUpperCase() + name.slice(1).replaceAll('_', ' ');
 
-/** @typedef {[label: string, value: string, name: string, ms?: number]} Row */
+/** @typedef {[label: string, value: string, name: string]} Row */
 
 /** @param {string} title @param {Row[]} rows @param {string} [unit] */
 function group(title, rows, unit = '') {
@@ -81,11 +80,10 @@ function group(title, rows, unit = '') {
   const heading = document.createElement('h3');
   heading.append(title, Object.assign(document.createElement('span'), { textContent: unit }));
   const list = document.createElement('dl');
-  for (const [label, value, name, ms] of rows) {
+  for (const [label, value, name] of rows) {
     const term = Object.assign(document.createElement('dt'), { textContent: label });
     const detail = Object.assign(document.createElement('dd'), { textContent: value });
     detail.dataset.stat = name;
-    if (ms !== undefined) detail.style.setProperty('--share', String(Math.min(1, ms / FRAME_MS)));
     list.append(term, detail);
   }
   box.append(heading, list);

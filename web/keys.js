@@ -48,7 +48,7 @@ export function listShortcuts(list) {
   for (const { keys, text, range } of SHORTCUTS) {
     const term = document.createElement('dt');
     keys.forEach((key, index) => {
-      if (index && range) term.append('–');
+      if (index && range) term.append(' – ');
       term.append(Object.assign(document.createElement('kbd'), { textContent: key }));
     });
     list.append(term, Object.assign(document.createElement('dd'), { textContent: text }));

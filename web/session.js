@@ -15,10 +15,15 @@ import { ConnectError, Connection } from './connection.js';
  * @property {(stream: MediaStream|null) => void} avatar the picture that comes back
  * @property {(message: Record<string, any>) => void} stats
  * @property {(ms: number) => void} roundTrip
+ * @property {(text: string) => void} notice
  * @property {(background: string, mirror: boolean) => void} applied the server has taken over the settings
  */
 
 const BACKOFF_S = [1, 2, 4, 8, 15];
+const RESUME_MS = 200;
+
+/** @param {number} ms */
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** One user's session; may be started again after it stopped. */
 export class LiveSession {
@@ -82,12 +87,12 @@ export class LiveSession {
     return this.#connection ? this.#connection.control.request(type, fields) : Promise.reject(new Error('Not connected.'));
   }
 
-  /** While paused the camera sends nothing but black. @param {boolean} paused */
+  /** While paused the camera sends nothing but black; the last of that is let through before the server looks again. @param {boolean} paused */
   async setPaused(paused) {
     this.#paused = paused;
     this.#muteCamera();
+    if (!paused) await sleep(RESUME_MS);
     await this.request('pause', { enabled: paused });
-    this.events.dispatch({ type: 'server_state', state: paused ? 'paused' : 'live' });
   }
 
   /** Change to the camera that the settings name now, without a new connection. */
@@ -161,6 +166,7 @@ export class LiveSession {
       open: () => this.#applySettings(),
       stats: events.stats,
       roundTrip: events.roundTrip,
+      notice: events.notice,
       tracking: (/** @type {string} */ state) => events.dispatch({ type: 'tracking', state: /** @type {any} */ (state) }),
       state: (/** @type {string} */ state) => events.dispatch({ type: 'server_state', state }),
     };

@@ -112,8 +112,8 @@ export class View {
     this.#toastTimer = setTimeout(() => (toast.hidden = true), TOAST_MS);
   }
 
-  /** @param {string|null} surround colour around the picture; null: the page's */
-  setClean(/** @type {boolean} */ clean, /** @type {string|null} */ surround) {
+  /** @param {boolean} clean @param {string|null} surround colour around the picture; null: black */
+  setClean(clean, surround) {
     document.body.toggleAttribute('data-clean', clean);
     document.body.style.setProperty('--surround', clean && surround ? surround : '');
   }
@@ -158,6 +158,5 @@ export class View {
     this.calibrate.disabled = state.phase !== 'live';
     this.pause.disabled = state.phase !== 'live' && !paused;
     setButton(this.pause, paused ? 'play' : 'pause', paused ? 'Resume' : 'Pause');
-    this.pause.setAttribute('aria-pressed', String(paused));
   }
 }
