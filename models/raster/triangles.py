@@ -1,0 +1,119 @@
+"""Kernels of the CPU rasteriser: triangle set-up, and spans of pixels row by row.
+
+Everything a later stage needs of a triangle lies in one row of `setup`, 16 floats, one cache line. With (dx, dy) the way from the triangle's first corner to a
+point, nearness (1 / depth) and the barycentrics times nearness are linear in the picture:
+    nearness = NEAR + dx * NEAR_X + dy * NEAR_Y,   b1 = (dx * B1_X + dy * B1_Y) / nearness,   b2 = (dx * B2_X + dy * B2_Y) / nearness
+(perspective-correct interpolation: Heckbert and Moreton, "Interpolation for polygon texture mapping and shading", 1991).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.kernels import kernel
+
+CORNER_X, CORNER_Y, NEAR, NEAR_X, NEAR_Y, B1_X, B1_Y, B2_X, B2_Y, U0, V0, U1, V1, U2, V2, LEVEL = range(16)
+SETUP_COLUMNS = 16
+NEAR_PLANE_M = 0.01
+SMALLEST_AREA = 1e-7
+
+Float = NDArray[np.float32]
+Int = NDArray[np.int32]
+
+
+@kernel
+def set_up(points: Float, faces: Int, first: int, last: int, two_sided: bool, width: int, height: int, setup: Float, box: Int) -> None:
+    """Fills the geometric columns of `setup` and `box` (F, 4) for triangles first…last - 1.
+
+    `points` (V, 3): x_px, y_px, depth. `box`: first and last + 1 column and row of the pixels that a triangle touches; all zero if it is not to be drawn.
+    """
+    for f in range(first, last):
+        box[f, 0] = box[f, 1] = box[f, 2] = box[f, 3] = 0
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        z0, z1, z2 = points[a, 2], points[b, 2], points[c, 2]
+        if not (z0 >= NEAR_PLANE_M and z1 >= NEAR_PLANE_M and z2 >= NEAR_PLANE_M):
+            continue
+        x0, y0 = np.float64(points[a, 0]), np.float64(points[a, 1])
+        x1, y1 = points[b, 0] - x0, points[b, 1] - y0
+        x2, y2 = points[c, 0] - x0, points[c, 1] - y0
+        area = x1 * y2 - x2 * y1
+        if not (area < -SMALLEST_AREA or (two_sided and area > SMALLEST_AREA)):
+            continue
+        left, right = x0 + min(0.0, x1, x2), x0 + max(0.0, x1, x2)
+        top, bottom = y0 + min(0.0, y1, y2), y0 + max(0.0, y1, y2)
+        if not (right > 0.0 and left < width and bottom > 0.0 and top < height):
+            continue
+        box[f, 0], box[f, 1] = max(math.floor(left), 0), min(math.ceil(right), width)
+        box[f, 2], box[f, 3] = max(math.floor(top), 0), min(math.ceil(bottom), height)
+        scale = 1.0 / area
+        i0, i1, i2 = 1.0 / z0, 1.0 / z1, 1.0 / z2
+        w1_x, w1_y, w2_x, w2_y = y2 * scale, -x2 * scale, -y1 * scale, x1 * scale
+        setup[f, CORNER_X], setup[f, CORNER_Y], setup[f, NEAR] = points[a, 0], points[a, 1], i0
+        setup[f, NEAR_X] = w1_x * (i1 - i0) + w2_x * (i2 - i0)
+        setup[f, NEAR_Y] = w1_y * (i1 - i0) + w2_y * (i2 - i0)
+        setup[f, B1_X], setup[f, B1_Y] = w1_x * i1, w1_y * i1
+        setup[f, B2_X], setup[f, B2_Y] = w2_x * i2, w2_y * i2
+
+
+@kernel
+def slope(points: Float, p: int, q: int) -> float:
+    """Columns a row along the edge p q; the same number from either end."""
+    if p > q:
+        p, q = q, p
+    rise = np.float64(points[q, 1]) - np.float64(points[p, 1])
+    return (np.float64(points[q, 0]) - np.float64(points[p, 0])) / rise if rise != 0.0 else 0.0
+
+
+@kernel
+def crossing(points: Float, p: int, q: int, along: float, y: float) -> float:
+    """The column at which the edge p q crosses the row `y`; the same number from either end."""
+    start = p if p < q else q
+    return np.float64(points[start, 0]) + (y - np.float64(points[start, 1])) * along
+
+
+@kernel
+def span(points: Float, a: int, b: int, c: int, ab: float, bc: float, ca: float, y: float) -> tuple[float, float]:
+    """Left and right end of the triangle a b c on row `y`, in either winding; empty (left > right) where it does not reach.
+
+    An edge owns the rows from its upper end (included) to its lower end (excluded), so that two triangles share no pixel of a common edge and leave none out.
+    """
+    left, right = 1e30, -1e30
+    ya, yb, yc = np.float64(points[a, 1]), np.float64(points[b, 1]), np.float64(points[c, 1])
+    if (ya <= y) != (yb <= y):
+        x = crossing(points, a, b, ab, y)
+        left, right = min(left, x), max(right, x)
+    if (yb <= y) != (yc <= y):
+        x = crossing(points, b, c, bc, y)
+        left, right = min(left, x), max(right, x)
+    if (yc <= y) != (ya <= y):
+        x = crossing(points, c, a, ca, y)
+        left, right = min(left, x), max(right, x)
+    return left, right
+
+
+@kernel
+def rasterize_rows(points: Float, faces: Int, count: int, setup: Float, box: Int, low: int, high: int, face_id: Int, nearness: Float) -> None:
+    """Rows low…high - 1 of `face_id` and `nearness` (H, W) from the first `count` triangles that `set_up` has prepared."""
+    width = face_id.shape[1]
+    face_id[low:high] = -1
+    nearness[low:high] = 0.0
+    for f in range(count):
+        if box[f, 3] <= low or box[f, 2] >= high:
+            continue
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ab, bc, ca = slope(points, a, b), slope(points, b, c), slope(points, c, a)
+        x0, y0, near, near_x, near_y = setup[f, CORNER_X], setup[f, CORNER_Y], setup[f, NEAR], setup[f, NEAR_X], setup[f, NEAR_Y]
+        for row in range(max(box[f, 2], low), min(box[f, 3], high)):
+            left, right = span(points, a, b, c, ab, bc, ca, row + 0.5)
+            if left > right:
+                continue
+            first, last = math.ceil(max(left, 0.0) - 0.5), int(math.ceil(min(right, float(width)) - 0.5))
+            here = near + (np.float32(row + 0.5) - y0) * near_y + (np.float32(first + 0.5) - x0) * near_x
+            for column in range(first, last):
+                if here > nearness[row, column]:
+                    nearness[row, column] = here
+                    face_id[row, column] = f
+                here += near_x
