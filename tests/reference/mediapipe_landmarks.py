@@ -31,8 +31,8 @@ def main(task: str, pictures: str, answers: str) -> None:
             height, width = image.shape[:2]
             result = landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image))
             if result.face_landmarks:
-                landmarks.append([(point.x * width, point.y * height, point.z * width) for point in result.face_landmarks[0]])
-                coefficients.append([category.score for category in result.face_blendshapes[0]])
+                landmarks.append(np.array([(point.x * width, point.y * height, point.z * width) for point in result.face_landmarks[0]]))
+                coefficients.append(np.array([category.score for category in result.face_blendshapes[0]]))
                 names = [category.category_name for category in result.face_blendshapes[0]]
             else:
                 landmarks.append(np.full((478, 3), np.nan))
