@@ -14,12 +14,11 @@ import av
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from tests.faces import DATA, Image
 
 WIDTH, HEIGHT, FPS = 640, 480, 30
-CLIP = Path(__file__).parents[3] / "shared" / "data" / "talking_man_512.mp4"
+CLIP = DATA / "talking_man_512.mp4"
 
 
 def write_camera_file(path: Path, frames: Iterable[Image]) -> Path:

@@ -1,0 +1,150 @@
+"""What goes wrong, and what the page then says and does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.browser import DESKTOP, Headcast, eventually
+from tests.e2e.conftest import MakeBrowser
+from tests.e2e.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+REFUSE = "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('{message}', '{name}'); }};"
+
+
+@contextmanager
+def served(folder: Path, *arguments: str) -> Iterator[ServerProcess]:
+    """A server of the test's own."""
+    process = ServerProcess(folder / "server.log", *arguments)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+
+
+def test_face_lost_and_found(make_browser: MakeBrowser, leaving_camera: Path, server: ServerProcess, artefacts: Path) -> None:
+    with make_browser(leaving_camera) as browser, browser.new_page(viewport=DESKTOP) as page:
+        headcast = Headcast(page, server.url).go_live()
+        headcast.wait_data("tracking", "lost")
+        page.wait_for_selector("#hint:visible")
+        assert headcast.text("#hint-title") == "I can’t see your face"
+        assert headcast.text("#status-text") == "Face lost"
+        assert headcast.page.get_attribute("body", "data-phase") == "live"
+        headcast.press("x")
+        page.wait_for_selector("#toast:has-text('see your face')")
+        page.wait_for_timeout(700)
+        page.wait_for_selector("#toast", state="hidden")
+        if page.get_attribute("body", "data-tracking") != "lost":
+            headcast.wait_data("tracking", "lost")
+            page.wait_for_timeout(700)
+        headcast.shoot(artefacts, "desktop-face-lost")
+        headcast.wait_data("tracking", "ok")
+        page.wait_for_selector("#hint", state="hidden")
+        assert headcast.text("#status-text") == "Live"
+
+
+def test_comes_back_by_itself_when_the_server_does(browser: Browser, tmp_path: Path, artefacts: Path) -> None:
+    with served(tmp_path) as server, browser.new_page(viewport=DESKTOP) as page:
+        headcast = Headcast(page, server.url).go_live()
+        server.kill()
+        headcast.wait_phase("waiting")
+        page.wait_for_selector("#message-detail:has-text('Next try in')")
+        eventually(lambda: headcast.text("#status-text") == "Server unreachable", "word that the server is away")
+        headcast.wait_phase("waiting")
+        headcast.shoot(artefacts, "desktop-disconnected")
+        server.start()
+        headcast.wait_phase("waiting")
+        page.click("#message-action")
+        headcast.wait_phase("live")
+        headcast.wait_picture()
+
+
+def test_a_full_server_is_tried_again(browser: Browser, tmp_path: Path, artefacts: Path) -> None:
+    with served(tmp_path, "--max-sessions", "1") as server, browser.new_context(viewport=DESKTOP) as context:
+        first = Headcast(context.new_page(), server.url).go_live()
+        second = Headcast(context.new_page(), server.url).open()
+        second.start()
+        second.wait_phase("waiting")
+        assert second.text("#message-title") == "The server is full"
+        assert "Next try in" in second.text("#message-detail")
+        second.shoot(artefacts, "desktop-server-full")
+        first.press("Escape")
+        second.wait_phase("live")
+
+
+def test_permission_denied(make_browser: MakeBrowser, face_camera: Path, server: ServerProcess) -> None:
+    with make_browser(face_camera, "--deny-permission-prompts", allow=False) as browser, browser.new_page() as page:
+        headcast = Headcast(page, server.url).open()
+        headcast.start()
+        headcast.wait_phase("error")
+        assert headcast.text("#message-title") == "The camera is not allowed"
+        assert "Try again" in headcast.text("#message-action")
+
+
+def test_no_camera(make_browser: MakeBrowser, server: ServerProcess, artefacts: Path) -> None:
+    with make_browser(None) as browser, browser.new_page(viewport=DESKTOP) as page:
+        headcast = Headcast(page, server.url).open()
+        headcast.start()
+        headcast.wait_phase("error")
+        assert headcast.text("#message-title") == "No camera found"
+        headcast.shoot(artefacts, "desktop-error")
+        assert server.sessions() == 0
+
+
+def test_insecure_address(make_browser: MakeBrowser, server: ServerProcess) -> None:
+    with make_browser(None, "--host-resolver-rules=MAP headcast.test 127.0.0.1") as browser, browser.new_page() as page:
+        headcast = Headcast(page, f"http://headcast.test:{server.port}").open()
+        headcast.start()
+        headcast.wait_phase("error")
+        assert "may not use the camera" in headcast.text("#message-title")
+        assert "localhost" in headcast.text("#message-text")
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "title"),
+    [
+        ("NotReadableError", "Could not start video source", "The camera is busy"),
+        ("NotAllowedError", "Permission denied by system", "Your system blocks the camera"),
+        ("TypeError", "odd", "The camera did not start"),
+    ],
+)
+def test_camera_trouble(headcast: Headcast, name: str, message: str, title: str) -> None:
+    headcast.page.add_init_script(REFUSE.format(name=name, message=message))
+    headcast.open().start()
+    headcast.wait_phase("error")
+    assert headcast.text("#message-title") == title
+    assert headcast.complaints == []
+
+
+def test_no_webrtc(headcast: Headcast) -> None:
+    headcast.page.add_init_script("delete window.RTCPeerConnection;")
+    headcast.open().start()
+    headcast.wait_phase("error")
+    assert headcast.text("#message-title") == "This browser has no WebRTC"
+
+
+def test_camera_unplugged(headcast: Headcast, server: ServerProcess) -> None:
+    headcast.go_live()
+    headcast.page.evaluate("document.querySelector('#preview').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
+    headcast.wait_phase("error")
+    assert headcast.text("#message-title") == "The camera went away"
+    eventually(lambda: server.sessions() == 0, "the session to end")
+    headcast.page.click("#message-action")
+    headcast.wait_phase("live")
+
+
+def test_a_refused_offer_says_why(headcast: Headcast) -> None:
+    headcast.page.route(
+        "**/offer", lambda route: route.fulfill(status=422, content_type="application/problem+json", body='{"status": 422, "detail": "no common codec"}')
+    )
+    headcast.open().start()
+    headcast.wait_phase("error")
+    assert headcast.text("#message-detail") == "no common codec"
