@@ -24,7 +24,7 @@ OPPOSITES = (
     ("decrease", "increase"),
 )
 EYE_OPENING = 0.35
-"""How much of both eyeWide shapes the mean adult wears: MakeHuman's own lids hang low."""
+"""How much of both eyeWide shapes every adult wears: MakeHuman's own lids hang low."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def make_mixer(source: MakeHuman, vertices: np.ndarray, with_details: bool = Tru
     old = np.array([macro(f"caucasian-{gender}-old") for gender in GENDERS])
     build = np.array([[macro(f"universal-{gender}-young-averagemuscle-{weight}") for weight in WEIGHTS] for gender in GENDERS])
     units = source.face_units()
-    opened = source.vertices + EYE_OPENING * (units["eyeWideLeft"] + units["eyeWideRight"])
+    base = source.vertices + EYE_OPENING * (units["eyeWideLeft"] + units["eyeWideRight"])
     axes = _axes(source, vertices) if with_details else ()
-    return AdultMixer(opened[vertices], young, old - young[ORIGINS.index("caucasian")], build, axes)
+    return AdultMixer(base[vertices], young, old - young[ORIGINS.index("caucasian")], build, axes)
 
 
 def _axes(source: MakeHuman, vertices: np.ndarray) -> tuple[Axis, ...]:

@@ -1,4 +1,4 @@
-"""The ARKit shapes of the open head: MakeHuman's face units, with lids that clear the new eyeballs."""
+"""The ARKit shapes of the open head: MakeHuman's face units, with lids that clear the new eyeballs and a tongue that sinks with the jaw."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.open_head.adult import EYE_OPENING
-from training.open_head.source import Double, MakeHuman
+from training.open_head.cut import Cut
+from training.open_head.source import Double
+from training.open_head.template import LID_CLEARANCE, Template, push_out, ramp
 
-LID_CLEARANCE = 0.004
-"""How far the outer side of the lids stays off the eyeball, decimetres."""
+BLINK_SCALE = 0.88
+"""MakeHuman's closed lid lies well below the lower one."""
+TONGUE_LIFT = {"jawOpen": -0.03, "tongueOut": 0.06}
+"""How much higher than the target a shape takes the tongue's front, decimetres."""
 STEPS = (1.0, 0.75, 0.5, 0.25)
 
 
-def expression_shapes(source: MakeHuman, kept: NDArray[np.int64], vertex_count: int) -> dict[str, Double]:
-    """(V, 3) by name, decimetres. The eyeballs (after the kept vertices) do not move: gaze turns them."""
-    units = source.face_units()
+def expression_shapes(cut: Cut, template: Template) -> dict[str, Double]:
+    """(V, 3) by name, decimetres. The eyeballs do not move: gaze turns them."""
+    units = cut.source.face_units()
     for side in ("Left", "Right"):
-        units[f"eyeBlink{side}"] = units[f"eyeBlink{side}"] - EYE_OPENING * units[f"eyeWide{side}"]
+        units[f"eyeBlink{side}"] = BLINK_SCALE * units[f"eyeBlink{side}"] - EYE_OPENING * units[f"eyeWide{side}"]
+    rest = cut.head_vertices(cut.mean)
     shapes = {}
-    for name, displacement in units.items():
-        shapes[name] = np.zeros((vertex_count, 3))
-        shapes[name][: len(kept)] = displacement[kept]
+    for name, unit in units.items():
+        shape = cut.head_vertices(cut.mean + unit[cut.sources]) - rest
+        shape[cut.ranges["left_eye"]] = shape[cut.ranges["right_eye"]] = 0.0
+        shapes[name] = shape
+    for name, lift in TONGUE_LIFT.items():
+        shapes[name][template.tongue, 1] += lift * _tongue_front(template)
+    for eye in template.eyes:
+        lids = template.lids(eye)
+        for name, shape in shapes.items():
+            shapes[name] = clear_eyeball(template.vertices, shape, lids, eye.centre, eye.radius + LID_CLEARANCE)
     return shapes
-
-
-def push_out(points: Double, lids: NDArray[np.int64], centre: Double, radius: float) -> Double:
-    """(V, 3) displacement that carries those `lids` vertices which are nearer than `radius` to the eye's centre out to it."""
-    offset = points[lids] - centre
-    distance = np.linalg.norm(offset, axis=1, keepdims=True)
-    push = np.zeros_like(points)
-    push[lids] = offset / distance * np.maximum(radius - distance, 0.0)
-    return push
 
 
 def clear_eyeball(template: Double, shape: Double, lids: NDArray[np.int64], centre: Double, radius: float) -> Double:
@@ -40,3 +43,9 @@ def clear_eyeball(template: Double, shape: Double, lids: NDArray[np.int64], cent
     for step in STEPS:
         cleared += push_out(template + step * cleared, lids, centre, radius) / step
     return cleared
+
+
+def _tongue_front(template: Template) -> Double:
+    """0 at the tongue's root to 1 over its front."""
+    z = template.vertices[template.tongue, 2]
+    return ramp(z - z.min() - 0.15, 0.3)

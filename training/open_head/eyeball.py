@@ -15,7 +15,7 @@ SEGMENTS = 24
 LIMBUS = np.radians(24.0)
 RINGS = np.radians([5.0, 10.0, 15.0, 20.0, 24.0, 28.0, 34.0, 42.0, 52.0, 64.0, 77.0, 90.0, 115.0, 145.0])
 EQUATOR = 11
-CORNEA = 0.025
+CORNEA = 0.02
 """How far the cornea's apex stands out, in eyeball radii."""
 
 

@@ -3,59 +3,67 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.head import JAW, LEFT_EYE, NECK, RIGHT_EYE, ROOT
-from training.open_head.eyeball import EQUATOR, SEGMENTS, unit_eyeball
-from training.open_head.source import Double, MakeHuman
+from training.open_head.cut import JOINTS, Cut
+from training.open_head.eyeball import EQUATOR, SEGMENTS
+from training.open_head.source import Double
 
 NECK_SHARE = {"neck01": 0.25, "neck02": 0.5, "neck03": 0.75}
 """How far each bone of the neck follows the neck joint; the head follows wholly."""
+NECK_HEIGHT = 0.65
+"""Where the neck joint lies between the root of the neck (0) and its top (1)."""
 SUPPORT = 40
 """Vertices that place a joint."""
+EYE_JOINTS = {"left_eye": LEFT_EYE, "right_eye": RIGHT_EYE}
 
 
-def skinning_weights(source: MakeHuman, kept: NDArray[np.int64], vertex_count: int) -> Double:
-    """(V, 5), rows sum to one; the eyeballs follow the kept vertices."""
-    weights = np.zeros((vertex_count, 5))
-    for bone, column in source.bone_weights.items():
-        chain = source.bone_chain(bone)
-        share = column[kept]
+def skinning_weights(cut: Cut) -> Double:
+    """(V, 5), rows sum to one."""
+    weights = np.zeros((cut.ranges["right_eye"].stop, 5))
+    for bone, column in cut.source.bone_weights.items():
+        chain = cut.source.bone_chain(bone)
+        share = column[cut.sources[: cut.kept]]
         if "jaw" in chain:
-            weights[: len(kept), JAW] += share
+            weights[: cut.kept, JAW] += share
         elif "head" in chain:
-            weights[: len(kept), NECK] += share
+            weights[: cut.kept, NECK] += share
         else:
             follow = NECK_SHARE.get(bone, 0.0)
-            weights[: len(kept), NECK] += follow * share
-            weights[: len(kept), ROOT] += (1.0 - follow) * share
-    left, right = eyeball_ranges(len(kept))
-    weights[left, LEFT_EYE] = 1.0
-    weights[right, RIGHT_EYE] = 1.0
+            weights[: cut.kept, NECK] += follow * share
+            weights[: cut.kept, ROOT] += (1.0 - follow) * share
+    for region, joint in {"upper_teeth": NECK, "lower_teeth": JAW, **EYE_JOINTS}.items():
+        weights[cut.ranges[region], joint] = 1.0
     normalised: Double = weights / weights.sum(1, keepdims=True)
     return normalised
 
 
-def eyeball_ranges(kept: int) -> tuple[slice, slice]:
-    """Which vertices are the left and the right eyeball."""
-    count = len(unit_eyeball()[0])
-    return slice(kept, kept + count), slice(kept + count, kept + 2 * count)
+def rig_joints(cut: Cut, adult: Double) -> Double:
+    """(3, 3) root, neck and jaw of an adult (S, 3)."""
+    root, top, jaw = (cut.joint(adult, name) for name in JOINTS)
+    return np.stack([root, (1.0 - NECK_HEIGHT) * root + NECK_HEIGHT * top, jaw])
 
 
-def joint_regressor(template: Double, joints: Double, heads: Double, head_joints: Double, kept: int) -> Double:
+def equator(cut: Cut, eye: str) -> slice:
+    """The ring of an eyeball's vertices whose mean is its centre."""
+    start = cut.ranges[eye].start + 1 + EQUATOR * SEGMENTS
+    return slice(start, start + SEGMENTS)
+
+
+def joint_regressor(cut: Cut, template: Double, joints: Double, heads: Double, head_joints: Double) -> Double:
     """(5, V) sparse rows that sum to one and give the joints of the template exactly, those of the samples as well as a few vertices can.
 
     `template` (V, 3), `joints` (3, 3) root, neck and jaw; `heads` (n, V, 3), `head_joints` (n, 3, 3): the same of n random heads.
     The eyes are the mean of each eyeball's equator.
     """
     rows = np.zeros((5, len(template)))
+    body = template[: cut.kept]
     for row, joint in enumerate((ROOT, NECK, JAW)):
-        distance = np.linalg.norm(template[:kept] * [0.0, 1.0, 1.0] - joints[row] * [0.0, 1.0, 1.0], axis=1) + 0.3 * np.abs(template[:kept, 0])
+        distance = np.hypot(body[:, 1] - joints[row, 1], body[:, 2] - joints[row, 2]) + 0.3 * np.abs(body[:, 0])
         support = np.sort(np.argsort(distance, kind="stable")[:SUPPORT])
         rows[joint, support] = _affine_row(template[support], joints[row], heads[:, support], head_joints[:, row])
-    for joint, eyeball in zip((LEFT_EYE, RIGHT_EYE), eyeball_ranges(kept), strict=True):
-        start = eyeball.start + 1 + EQUATOR * SEGMENTS
-        rows[joint, start : start + SEGMENTS] = 1.0 / SEGMENTS
+    for eye, joint in EYE_JOINTS.items():
+        rows[joint, equator(cut, eye)] = 1.0 / SEGMENTS
     return rows
 
 
