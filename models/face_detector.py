@@ -50,8 +50,8 @@ class FaceBox:
 class FaceDetector:
     """Owns its buffers: one per thread."""
 
-    def __init__(self, model: bytes, threads: int) -> None:
-        self._network = Network("face_detector.tflite", model, threads, (1, INPUT_PX, INPUT_PX, 3), ((1, ANCHORS, 16), (1, ANCHORS, 1)))
+    def __init__(self, model: bytes) -> None:
+        self._network = Network("face_detector.tflite", model, 1, (1, INPUT_PX, INPUT_PX, 3), ((1, ANCHORS, 16), (1, ANCHORS, 1)))
         self._cropper = Cropper(INPUT_PX, cv2.BORDER_CONSTANT)
         self._anchors = anchor_centres()
 

@@ -74,17 +74,17 @@ class FaceLandmarker:
     def __init__(self, weights: Path, threads: int = 2) -> None:
         """Args:
             weights: the file, `models.weights.weight_path("face_landmarker.task")`.
-            threads: for each network, on the CPU.
+            threads: for the landmark network, on the CPU; the other two are so small that a second thread only waits.
 
         Raises:
             BadFile: it is not such a file.
         """
         detector, landmarks, coefficients = _members(weights, "face_detector.tflite", "face_landmarks_detector.tflite", "face_blendshapes.tflite")
-        self._detector = FaceDetector(detector, threads)
+        self._detector = FaceDetector(detector)
         self._landmark_network = Network(
             "face_landmarks_detector.tflite", landmarks, threads, (1, INPUT_PX, INPUT_PX, 3), ((1, 1, 1, 3 * LANDMARK_COUNT), (1, 1, 1, 1))
         )
-        self._coefficient_network = Network("face_blendshapes.tflite", coefficients, threads, (1, len(COEFFICIENT_LANDMARKS), 2), ((len(COEFFICIENT_NAMES),),))
+        self._coefficient_network = Network("face_blendshapes.tflite", coefficients, 1, (1, len(COEFFICIENT_LANDMARKS), 2), ((len(COEFFICIENT_NAMES),),))
         self._cropper = Cropper(INPUT_PX, cv2.BORDER_REPLICATE)
 
     def detect(self, image: NDArray[np.uint8], roi: Roi | None = None) -> list[FaceBox]:

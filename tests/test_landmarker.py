@@ -83,7 +83,7 @@ def comparison_frames(source: str) -> list[Image]:
 
 @pytest.mark.parametrize("source", ["portrait", "talking_man_512", "expressive_woman_512", "talking_man_1080x1920"])
 def test_equals_mediapipe(landmarker: FaceLandmarker, tmp_path: Path, source: str) -> None:
-    """Single images, one look each. The limits asked for are 1 % and 0.05; measured are 0.02 % and 0.0003, so a tenth of them leaves room for other CPUs.
+    """Single images, one look each. The limits asked for are 1 % and 0.05; measured are 0.02 % and 0.0003; what is tested leaves room for other CPUs.
 
     talking_woman is not here: her face is so small that the detector's box is twice its size, and a single look at that is chaotic in both.
     """
@@ -98,8 +98,8 @@ def test_equals_mediapipe(landmarker: FaceLandmarker, tmp_path: Path, source: st
         moved.append(difference(result.landmarks, landmarks))
         depths.append(np.abs(result.landmarks - landmarks)[:, 2].mean() / eye_distance(landmarks))
         coefficients.append(np.abs(result.coefficients - wanted).mean())
-    assert np.mean(moved) < 0.001
-    assert np.mean(coefficients) < 0.005
+    assert np.mean(moved) < 0.0005
+    assert np.mean(coefficients) < 0.001
     square = frames[0].shape[0] == frames[0].shape[1]
     assert np.mean(depths) < (0.001 if square else 0.01)  # mediapipe 0.10 scales the depth of a turned face in an oblong picture a little off
 

@@ -1,6 +1,6 @@
 """How long tracking takes: one real clip through the tracker, decoding excluded. Prints JSON.
 
-    python -m tests.benchmarks.track [--clip talking_man_512] [--threads 2] [--frames 500]
+python -m tests.benchmarks.track [--clip talking_man_512] [--threads 2] [--frames 500]
 """
 
 from __future__ import annotations
