@@ -130,11 +130,11 @@ def weight_path(name: str, folder: Path | None = None, manifest: Path = MANIFEST
 def _ensure(weight: Weight, folder: Path) -> Path:
     path = folder / weight.name
     if not weight.is_at(path):
-        _replace(path, _fetch(weight), weight)
+        _replace(path, _fetch(weight, folder), weight)
     return path
 
 
-def _fetch(weight: Weight) -> bytes:
+def _fetch(weight: Weight, folder: Path) -> bytes:
     failures = []
     for source in weight.sources:
         print(f"Fetching {weight.name} ({weight.size / 1e6:.1f} MB, {weight.licence}) from {source} …", file=sys.stderr, flush=True)
@@ -147,9 +147,7 @@ def _fetch(weight: Weight) -> bytes:
             return data
         failures.append(f"{source}: expected {weight.size} bytes with SHA-256 {weight.sha256}, got {len(data)} with {hashlib.sha256(data).hexdigest()}")
     tried = "".join(f"\n  {failure}" for failure in failures)
-    raise MissingAsset(
-        f"{weight.name} could not be fetched. Check the network and pip's settings, or put the file into {weights_folder()} by hand. Tried:{tried}"
-    )
+    raise MissingAsset(f"{weight.name} could not be fetched. Check the network and pip's settings, or put the file into {folder} by hand. Tried:{tried}")
 
 
 def _replace(path: Path, data: bytes, weight: Weight) -> None:
@@ -178,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         for name in options.names or [weight.name for weight in read_manifest()]:
-            print(f"{weight_path(name)} ✓", file=sys.stderr)
+            print(f"{weight_path(name)}: verified", file=sys.stderr)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
