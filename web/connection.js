@@ -7,6 +7,7 @@ import { ControlChannel } from './control.js';
 const GATHER_MS = 500;
 const OFFER_MS = 20000;
 const CONNECT_MS = 12000;
+const DELETE_MS = 2000;
 const DISCONNECTED_MS = 3000;
 const MAX_BITRATE = 2_500_000;
 const RETRY_AFTER_S = 10;
@@ -81,22 +82,23 @@ export class Connection {
     return this.#transceiver.sender.replaceTrack(track);
   }
 
-  /** Close, and free the place on the server. Safe to call twice, and while the page goes away. */
+  /** Free the place on the server, then close. Safe to call twice, and while the page goes away. */
   close() {
     if (this.#closed) return;
     this.#closed = true;
     this.#lose('lost');
     clearTimeout(this.#disconnected);
     this.control.close();
-    this.pc.close();
-    this.#deleteSession();
+    this.#deleteSession().finally(() => this.pc.close());
   }
 
-  #deleteSession() {
+  async #deleteSession() {
     if (!this.sessionId) return;
-    fetch(`sessions/${encodeURIComponent(this.sessionId)}`, { method: 'DELETE', keepalive: true }).catch(() => {
-      // the server is gone or ends the session by itself
-    });
+    try {
+      await fetch(`sessions/${encodeURIComponent(this.sessionId)}`, { method: 'DELETE', keepalive: true, signal: AbortSignal.timeout(DELETE_MS) });
+    } catch {
+      // the server is gone, or ends the session by itself
+    }
   }
 
   /** A talking face needs every frame more than it needs every pixel. */

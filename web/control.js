@@ -23,6 +23,7 @@ export class ControlChannel {
   #nextId = 1;
   #heardAt = 0;
   #heartbeat = 0;
+  #closed = false;
 
   /** @param {RTCDataChannel} channel @param {ControlHandlers} handlers */
   constructor(channel, handlers) {
@@ -41,7 +42,7 @@ export class ControlChannel {
    * @returns {Promise<void>} rejects with the server's words, or when no answer comes
    */
   request(type, fields = {}) {
-    if (this.channel.readyState !== 'open') return Promise.reject(new Error('Not connected.'));
+    if (this.#closed || this.channel.readyState !== 'open') return Promise.reject(new Error('Not connected.'));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#settle(id)?.reject(new Error('The server did not answer.')), ANSWER_MS);
@@ -50,13 +51,15 @@ export class ControlChannel {
     });
   }
 
+  /** Say and hear nothing more; the channel itself ends with its connection. */
   close() {
+    this.#closed = true;
     clearInterval(this.#heartbeat);
     for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(new Error('Disconnected.'));
-    this.channel.close();
   }
 
   #opened() {
+    if (this.#closed) return;
     this.#heardAt = performance.now();
     this.#heartbeat = setInterval(() => this.#beat(), PING_MS);
     this.handlers.open(this);
@@ -92,6 +95,7 @@ export class ControlChannel {
 
   /** @param {string} text */
   #received(text) {
+    if (this.#closed) return;
     this.#heardAt = performance.now();
     const message = parse(text);
     switch (message?.type) {

@@ -50,7 +50,7 @@ const PROBLEMS = {
 
 const WAITS = {
   lost: { label: 'Disconnected', title: 'Connection lost', text: 'Your camera stays on and the page connects again by itself.', icon: 'plug' },
-  unreachable: { label: 'Server unreachable', title: 'The server does not answer', text: 'Check that it is running and that you are on the same network.', icon: 'plug' },
+  unreachable: { label: 'Unreachable', title: 'The server does not answer', text: 'Check that it is running and that you are on the same network.', icon: 'plug' },
   full: { label: 'Server full', title: 'The server is full', text: 'All places are taken. The page tries again by itself as soon as it may.', icon: 'people' },
   blocked: { label: 'No video path', title: 'No video gets through', text: 'The server answers, but a firewall or VPN seems to block the video (UDP).', icon: 'plug' },
 };
@@ -106,7 +106,7 @@ function busy(label, title, text) {
 export function describe(state, avatarName) {
   switch (state.phase) {
     case 'asking':
-      return busy('Asking for the camera', 'May I use your camera?', 'Your browser asks you now. Choose “Allow”.');
+      return busy('Allow the camera', 'May I use your camera?', 'Your browser asks you now. Choose “Allow”.');
     case 'connecting':
       return busy('Connecting', 'Connecting', 'Finding the way to the server.');
     case 'warming':

@@ -57,7 +57,7 @@ def test_comes_back_by_itself_when_the_server_does(browser: Browser, tmp_path: P
         server.kill()
         headcast.wait_phase("waiting")
         page.wait_for_selector("#message-detail:has-text('Next try in')")
-        eventually(lambda: headcast.text("#status-text") == "Server unreachable", "word that the server is away")
+        eventually(lambda: headcast.text("#status-text") == "Unreachable", "word that the server is away")
         headcast.wait_phase("waiting")
         headcast.shoot(artefacts, "desktop-disconnected")
         server.start()
