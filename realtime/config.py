@@ -99,7 +99,7 @@ def _codec(text: str) -> Codec:
 def _ice_server(text: str) -> IceServer:
     match = _ICE_URL.fullmatch(text)
     if not match or (match["scheme"].startswith("stun") and "?" in match["rest"]):
-        raise ConfigError(f"expected stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp], got {match['scheme'] + ':…' if match else text!r}")
+        raise ConfigError(f"expected stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp], got {text.split(':')[0]}:…")
     if match["scheme"].startswith("turn") and not match["user"]:
         raise ConfigError("expected turn:USER:PASSWORD@HOST[:PORT], got no user and password")
     return IceServer(f"{match['scheme']}:{match['rest']}", match["user"], match["password"])

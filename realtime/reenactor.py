@@ -77,7 +77,8 @@ class Retargets(Protocol):
 class Renders(Protocol):
     """A renderer that wears one avatar."""
 
-    def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]: ...
+    def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]:
+        """(size * 3 / 2, size); may be a buffer that the next call writes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class StagedReenactor:
         solved = self._clock()
         pose = self._outfit.retargeter.retarget(params, packet.pts_s)
         retargeted = self._clock()
-        i420 = self._outfit.renderer.render_i420(pose, self._background, self._mirror)
+        i420 = self._render(pose)
         rendered = self._clock()
         stage_ms = {
             "track": (tracked - start) * 1e3,
@@ -136,9 +137,8 @@ class StagedReenactor:
         return RenderedFrame(i420, packet.pts_s, packet.received_at, observation.tracking, stage_ms, pose)
 
     def placeholder(self) -> RenderedFrame:
-        outfit = self._outfit
-        i420 = outfit.renderer.render_i420(outfit.neutral, self._background, self._mirror)
-        return RenderedFrame(i420, 0.0, 0.0, Tracking.LOST, params=outfit.neutral)
+        neutral = self._outfit.neutral
+        return RenderedFrame(self._render(neutral), 0.0, 0.0, Tracking.LOST, params=neutral)
 
     def calibrate(self) -> None:
         self._outfit.retargeter.calibrate()
@@ -152,6 +152,10 @@ class StagedReenactor:
 
     def set_mirror(self, enabled: bool) -> None:
         self._mirror = enabled
+
+    def _render(self, params: HeadParams) -> NDArray[np.uint8]:
+        """A picture of its own: the encoder still reads the last one while the next is rendered."""
+        return self._outfit.renderer.render_i420(params, self._background, self._mirror).copy()
 
 
 class StageFactory:
@@ -221,8 +225,7 @@ def load_avatar(path: Path) -> BakedAvatar:
     Raises:
         BadFile: with what was expected and what came.
     """
-    from models.baked import bake
-
     from models.avatar_file import read_avatar
+    from models.baked import bake
 
     return bake(read_avatar(path))

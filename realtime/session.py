@@ -21,11 +21,10 @@ from realtime.errors import HeadcastError
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap
 from realtime.packets import RenderedFrame, Tracking
-from realtime.reenactor import Reenactor
 from realtime.rtc.candidates import offer_loopback
 from realtime.rtc.encoder import use_avatar_encoder
 from realtime.rtc.jitter import release_at_marker
-from realtime.rtc.negotiation import accept_offer, prefer_codecs, sent_codec, silence_others
+from realtime.rtc.negotiation import answer_offer, prefer_codecs, sent_codec
 from realtime.tracks import AvatarTrack, CameraFrame, drain
 from realtime.worker import Action, Worker
 
@@ -76,7 +75,7 @@ class Session:
     Args:
         session_id: what the client knows it by; unguessable.
         avatar_id: the avatar worn first.
-        on_closed: called once, as soon as the session no longer counts.
+        on_closing: called once, as soon as the session no longer counts, with the task that frees what it holds.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Session:
         avatar_id: str,
         config: ServerConfig,
         worker: Worker,
-        on_closed: Callable[[Session], None],
+        on_closing: Callable[[Session, asyncio.Task[None]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = session_id
@@ -93,7 +92,7 @@ class Session:
         self.metrics = SessionMetrics()
         self._config = config
         self._worker = worker
-        self._on_closed = on_closed
+        self._on_closing = on_closing
         self._clock = clock
         self._started_s = self._heard_s = clock()
         self._connected = False
@@ -118,9 +117,7 @@ class Session:
         self._peer.on("datachannel", self._on_channel)
         transceiver = self._peer.addTransceiver(self._avatar, "sendrecv")
         prefer_codecs(transceiver, self._config.codec)
-        await accept_offer(self._peer, offer_sdp)
-        silence_others(self._peer, transceiver)
-        answer = await self._peer.createAnswer()
+        answer = await answer_offer(self._peer, transceiver, offer_sdp)
         self._bend(transceiver, sent_codec(answer.sdp))
         await self._peer.setLocalDescription(answer)
         self._keep(drain(transceiver.receiver.track, self._on_camera_frame, FrameRateCap(self._config.fps), self.metrics, self._clock))
@@ -129,9 +126,7 @@ class Session:
 
     async def aclose(self) -> None:
         """Frees everything; the first call does it, the others wait for it."""
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name=f"close {self.id[:6]}")
-        await asyncio.shield(self._closing)
+        await asyncio.shield(self._begin_closing())
 
     def stats(self) -> dict[str, object]:
         """What GET /sessions/{id}/stats and the `stats` message hold."""
@@ -165,13 +160,18 @@ class Session:
     def _close_soon(self, reason: str) -> None:
         if self._closing is None:
             logger.info("session %s ends: %s", self.id[:6], reason)
-            self._closing = asyncio.create_task(self._close(), name=f"close {self.id[:6]}")
+        self._begin_closing()
+
+    def _begin_closing(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+            self._say_state("stopped")
+            self.state = SessionState.CLOSED
+            self._worker.leave(self._seat)
+            self._on_closing(self, self._closing)
+        return self._closing
 
     async def _close(self) -> None:
-        self._say_state("stopped")
-        self.state = SessionState.CLOSED
-        self._worker.leave(self._seat)
-        self._on_closed(self)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -183,6 +183,8 @@ class Session:
             await asyncio.wait_for(self._peer.close(), CLOSE_TIMEOUT_S)
         except TimeoutError:
             logger.warning("session %s: the peer connection did not close in time", self.id[:6])
+        except Exception:
+            logger.warning("session %s: the peer connection did not close cleanly", self.id[:6], exc_info=True)
 
     async def _watch(self) -> None:
         """Once a second: is the peer still there? And what the numbers are."""
@@ -236,7 +238,7 @@ class Session:
                 self._pause(enabled)
                 self._say(control.ack(request.command.type, request.id))
             case control.Calibrate():
-                self._submit(request, Reenactor.calibrate)
+                self._submit(request, lambda reenactor: reenactor.calibrate())
             case control.SetAvatar(avatar):
                 self._submit(request, lambda reenactor: reenactor.set_avatar(avatar))
             case control.SetBackground(background):

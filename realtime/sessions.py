@@ -24,6 +24,7 @@ class Sessions:
         self._config = config
         self._worker = worker
         self._sessions: dict[str, Session] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -66,9 +67,11 @@ class Sessions:
         return session
 
     async def aclose(self) -> None:
-        """Closes every session; none is opened afterwards."""
+        """Closes every session and waits for those that are closing already; none is opened afterwards."""
         self._closed = True
-        await asyncio.gather(*(session.aclose() for session in tuple(self._sessions.values())), return_exceptions=True)
+        await asyncio.gather(*(session.aclose() for session in tuple(self._sessions.values())), *self._leaving, return_exceptions=True)
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session, closing: asyncio.Task[None]) -> None:
         self._sessions.pop(session.id, None)
+        self._leaving.add(closing)
+        closing.add_done_callback(self._leaving.discard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,7 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
+_PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,4}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -187,8 +189,10 @@ def _json(body: dict[str, Any], status: int = 200) -> web.Response:
 
 async def _page(request: web.Request) -> web.StreamResponse:
     """A file of the page; browsers ask again each time and get 304 while it is the same."""
-    folder = request.app[PAGE]
-    path = (folder / request.match_info.get("path", "index.html")).resolve()
+    folder, name = request.app[PAGE], request.match_info.get("path", "index.html")
+    if not _PATH.fullmatch(name):
+        raise NotFound("no such page")
+    path = (folder / name).resolve()
     if not path.is_relative_to(folder) or path.suffix not in MEDIA_TYPES or not path.is_file():
         raise NotFound("no such page")
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: MEDIA_TYPES[path.suffix]}

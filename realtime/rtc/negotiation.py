@@ -37,6 +37,7 @@ def check_offer(offer_sdp: str, codec: Codec) -> str:
     except Exception as error:  # the parser raises whatever the bad line leads to
         raise Unprocessable("sdp: expected a session description, this one cannot be read") from error
     _check_sections(offer.media)
+    _check_identifiers(offer)
     mime_types = {each.lower() for each in _MIME_TYPES[codec]}
     video = next(media for media in offer.media if media.kind == "video")
     if not mime_types & {each.mimeType.lower() for each in video.rtp.codecs}:
@@ -44,14 +45,18 @@ def check_offer(offer_sdp: str, codec: Codec) -> str:
     return sdp
 
 
-async def accept_offer(peer: RTCPeerConnection, sdp: str) -> None:
-    """Gives a checked offer to the peer connection.
+async def answer_offer(peer: RTCPeerConnection, kept: RTCRtpTransceiver, sdp: str) -> RTCSessionDescription:
+    """The answer to a checked offer: `kept` as offered, every other audio or video section inactive, so that nothing is decoded that nobody takes.
 
     Raises:
         Unprocessable: aiortc cannot answer it.
     """
     try:
         await peer.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        for transceiver in peer.getTransceivers():
+            if transceiver is not kept:
+                transceiver.direction = "inactive"
+        return await peer.createAnswer()
     except Exception as error:  # as above: codec profiles, bundle groups and ports are only looked at here
         logger.debug("an offer was refused by aiortc", exc_info=error)
         raise Unprocessable("sdp: the offer cannot be answered; expected VP8, or H.264 baseline with packetization-mode 1, with RTCP multiplexed") from error
@@ -71,11 +76,11 @@ def _check_sections(sections: list[MediaDescription]) -> None:
         raise Unprocessable("sdp: expected the first video section to be sendrecv")
 
 
-def silence_others(peer: RTCPeerConnection, kept: RTCRtpTransceiver) -> None:
-    """Answers every other audio or video section as inactive: nothing is decoded that nobody takes."""
-    for transceiver in peer.getTransceivers():
-        if transceiver is not kept:
-            transceiver.direction = "inactive"
+def _check_identifiers(offer: SessionDescription) -> None:
+    identifiers = [media.rtp.muxId for media in offer.media]
+    bundled = [identifier for group in offer.group if group.semantic == "BUNDLE" for identifier in group.items]
+    if not all(identifiers) or len(set(identifiers)) < len(identifiers) or not set(bundled) <= set(identifiers):
+        raise Unprocessable("sdp: expected a mid of its own in every section, and BUNDLE groups of these")
 
 
 def sent_codec(answer_sdp: str) -> str:

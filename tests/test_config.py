@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from realtime.config import Codec, ConfigError, IceServer, ServerConfig, read_config, read_config_or_exit
+
+
+def test_defaults() -> None:
+    assert read_config([], {}) == ServerConfig()
+    assert ServerConfig().host == "127.0.0.1"
+    assert ServerConfig().ice_servers == ()
+
+
+def test_every_flag(tmp_path: Path) -> None:
+    pem = tmp_path / "a.pem"
+    pem.write_text("")
+    flags = f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900 --verbose"
+    flags += f" --cert-file {pem} --key-file {pem}"
+    flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp"
+    assert read_config(flags.split(), {}) == ServerConfig(
+        host="0.0.0.0",
+        port=0,
+        avatar="ada",
+        avatars_dir=tmp_path,
+        size=256,
+        fps=25,
+        max_sessions=3,
+        codec=Codec.H264,
+        bitrate=900,
+        ice_servers=(IceServer("stun:example.org"), IceServer("turn:example.org:3478?transport=tcp", "me", "secret")),
+        cert_file=pem,
+        key_file=pem,
+        verbose=True,
+    )
+
+
+def test_every_field_has_a_flag_a_twin_and_a_docstring() -> None:
+    source = Path(read_config.__code__.co_filename).read_text(encoding="utf-8")
+    for field in dataclasses.fields(ServerConfig):
+        name = field.name.removesuffix("s") if field.name == "ice_servers" else field.name
+        assert f'    "{name}": (' in source
+        declaration = source.index(f"    {field.name}: ")
+        assert source[declaration:].splitlines()[1].startswith('    """'), field.name
+
+
+def test_environment_and_its_precedence() -> None:
+    environment = {"HEADCAST_PORT": "5077", "HEADCAST_CODEC": "VP8", "HEADCAST_VERBOSE": "1", "HEADCAST_ICE_SERVER": "stun:a stun:b:1", "HEADCAST_AVATAR": ""}
+    config = read_config(["--codec", "h264"], environment)
+    assert (config.port, config.codec, config.verbose, config.avatar) == (5077, Codec.H264, True, None)
+    assert [server.url for server in config.ice_servers] == ["stun:a", "stun:b:1"]
+    assert read_config([], {"HEADCAST_VERBOSE": "0"}).verbose is False
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--port 65536",
+        "--port -1",
+        "--port five",
+        "--port ",
+        "--size 511",
+        "--size 64",
+        "--size 2048",
+        "--fps 0",
+        "--fps 30.5",
+        "--max-sessions 0",
+        "--codec av1",
+        "--bitrate 5",
+        "--bitrate 2.5M",
+        "--ice-server http://x",
+        "--ice-server turn:example.org",
+        "--ice-server stun:a?transport=udp",
+        "--avatars-dir /nowhere/at/all",
+        "--cert-file /nowhere/cert.pem",
+        "--host a/b",
+        "--unknown 1",
+        "--verb",
+        "extra",
+    ],
+)
+def test_bad_values_are_one_clear_line_and_code_2(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read_config_or_exit(flags.split(" "), {})
+    assert caught.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("headcast: ")
+    assert output.err.count("\n") == 1
+
+
+def test_a_bad_variable_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^HEADCAST_FPS: expected an integer from 1 to 60, got 'x'$"):
+        read_config([], {"HEADCAST_FPS": "x"})
+
+
+def test_a_password_is_never_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(["--ice-server", "turn:me:secret@"], {})
+    assert "secret" not in str(caught.value)
+
+
+def test_certificate_and_key_belong_together(tmp_path: Path) -> None:
+    pem = tmp_path / "a.pem"
+    pem.write_text("")
+    with pytest.raises(ConfigError, match="both or neither"):
+        read_config(["--cert-file", str(pem)], {})
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", True), ("192.0.2.7", False)])
+def test_loopback_is_offered_where_it_is_served(host: str, loopback: bool) -> None:
+    assert ServerConfig(host=host).offers_loopback is loopback

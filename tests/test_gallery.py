@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from models.avatar_parts import AvatarCard, Consent
+from models.errors import BadFile
+from realtime import gallery as gallery_module
+from realtime.errors import NotFound
+from realtime.gallery import Gallery, scan
+from tests.fakes import card, gallery
+
+TODAY = date(2026, 6, 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose files are not parsed: a name that begins with `bad` is damaged, one with `old` shows somebody whose consent has ended."""
+
+    def read(path: Path) -> AvatarCard:
+        if path.stem.startswith("bad"):
+            raise BadFile("damaged")
+        consent = Consent(False, "A", "A", "yes", "2026-01-01", expires="2026-05-31" if path.stem.startswith("old") else "2026-06-01")
+        return replace(card(path.stem), consent=consent)
+
+    monkeypatch.setattr(gallery_module, "read_card", read)
+    return tmp_path
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_bytes(b"x")
+
+
+def test_scan_finds_avatars_and_leaves_out_the_rest(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(folder, "bo.avatar", "ada.safetensors", "notes.txt", "bad.avatar", "old.avatar", "so so.avatar")
+    with caplog.at_level(logging.WARNING):
+        assert [entry.id for entry in scan([folder], TODAY)] == ["ada", "bo"]
+    assert sorted(record.getMessage().split(" is left out")[0] for record in caplog.records) == ["bad.avatar", "old.avatar", "so so.avatar"]
+
+
+def test_of_two_with_one_name_the_first_folder_wins(folder: Path) -> None:
+    mine, shipped = folder / "mine", folder / "shipped"
+    mine.mkdir()
+    shipped.mkdir()
+    put(mine, "ada.avatar")
+    put(shipped, "ada.avatar", "bo.avatar")
+    assert [(entry.id, entry.path.parent.name) for entry in scan([mine, shipped, folder / "absent"], TODAY)] == [("ada", "mine"), ("bo", "shipped")]
+
+
+def test_the_default_is_the_first_or_the_named(folder: Path) -> None:
+    put(folder, "ada.avatar", "bo.avatar")
+    entries = scan([folder], TODAY)
+    assert Gallery(entries, None, str).default_id == "ada"
+    assert Gallery(entries, "bo", str).default_id == "bo"
+    with pytest.raises(NotFound, match="there are ada, bo"):
+        Gallery(entries, "carl", str)
+    with pytest.raises(NotFound, match="no avatar was found"):
+        Gallery((), None, str)
+
+
+def test_an_avatar_is_read_once_when_it_is_first_worn(folder: Path) -> None:
+    put(folder, "ada.avatar", "bo.avatar")
+    read: list[str] = []
+
+    def load(path: Path) -> str:
+        read.append(path.stem)
+        return path.stem.upper()
+
+    made = Gallery(scan([folder], TODAY), None, load)
+    assert read == []
+    assert [made.load("bo"), made.load("bo"), made.load("ada")] == ["BO", "BO", "ADA"]
+    assert read == ["bo", "ada"]
+    with pytest.raises(NotFound):
+        made.load("../ada")
+
+
+def test_a_file_that_went_bad_meanwhile_is_not_found(folder: Path) -> None:
+    put(folder, "ada.avatar")
+
+    def load(path: Path) -> str:
+        raise BadFile("damaged")
+
+    with pytest.raises(NotFound, match="damaged"):
+        Gallery(scan([folder], TODAY), None, load).load("ada")
+
+
+def test_thumbnail_types() -> None:
+    entry = gallery("ada").entry("ada")
+    assert entry.thumbnail_type == "image/png"
+    assert replace(entry, card=replace(entry.card, thumbnail=b"RIFF....WEBP")).thumbnail_type == "image/webp"

@@ -1,0 +1,71 @@
+"""Nothing leaves the machine unasked: every look-up and every packet of a whole session is watched."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.peers import calling
+from tests.processes import server_process
+from tests.serving import ROOT, client
+from tests.watched import MARK, own_addresses, stays_here
+
+WATCHED = ("-m", "tests.watched", "tests.fake_server", "--size", "256")
+LONELY = ("unshare", "--map-root-user", "--net", "sh", "-c")
+"""A network namespace with nothing in it: no interface, no route, no name server."""
+
+
+async def test_a_whole_session_stays_on_this_machine() -> None:
+    async with server_process(*WATCHED) as server:
+        staying = asyncio.create_task(client(server.url, "--seconds", "4"))
+        process, own = psutil.Process(server.process.pid), own_addresses()
+        seen: set[str] = set()
+        while not staying.done():
+            for connection in process.net_connections("inet"):
+                seen |= {address.ip for address in (connection.laddr, connection.raddr) if address}
+            await asyncio.sleep(0.1)
+        report = await staying
+        assert len([stamp for _, _, stamp, _ in report["received"] if stamp is not None]) > 30
+        assert "127.0.0.1" in seen
+        assert [address for address in seen if not stays_here(address, own)] == []
+        assert await server.stop() == (0, "")
+
+
+async def test_names_in_an_offer_are_not_asked_for() -> None:
+    async with server_process(*WATCHED) as server, calling() as peer, aiohttp.ClientSession() as http:
+        names = ("9b36eaac-bb2e-49bb-bb78-21c41c499900.local", "tracker.example")
+        lines = "".join(f"a=candidate:{index} 1 udp 2122260223 {name} 58000 typ host\r\n" for index, name in enumerate(names))
+        sdp = peer.sdp.replace("a=ice-ufrag", lines + "a=ice-ufrag", 1)
+        async with http.post(f"{server.url}/offer", json={"sdp": sdp, "type": "offer"}) as response:
+            assert response.status == 200
+        assert await server.stop() == (0, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "socket.getaddrinfo('example.invalid', 80)",
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('224.0.0.251', 5353))",
+        "socket.create_connection(('203.0.113.1', 80), 0.1)",
+    ],
+)
+def test_the_watch_sees_what_it_should(line: str) -> None:
+    code = f"import socket, tests.watched as watched; watched.watch(); {line}"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert MARK in result.stderr
+
+
+def test_a_session_works_on_a_machine_without_any_network() -> None:
+    if shutil.which("unshare") is None or subprocess.run([*LONELY, "ip link set lo up"], capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let a test make a network namespace")
+    script = f"ip link set lo up && exec '{sys.executable}' -m tests.lonely"
+    result = subprocess.run([*LONELY, script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 30

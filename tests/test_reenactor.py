@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.head import HeadParams
+from realtime.errors import NotFound
+from realtime.packets import FaceObservation, Tracking, VideoPacket
+from realtime.reenactor import Outfit, StagedReenactor
+
+PARAMS = HeadParams.neutral(2)
+
+
+class Stages:
+    """All stages at once; writes down who was called with what."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[object, ...]] = []
+        self.tracking = Tracking.OK
+        self.now = 0.0
+
+    def clock(self) -> float:
+        self.now += 0.001
+        return self.now
+
+    def track(self, packet: VideoPacket) -> FaceObservation:
+        self.log.append(("track", packet.pts_s))
+        return FaceObservation(self.tracking, 4, 4, packet.pts_s)
+
+    def solve(self, observation: FaceObservation) -> HeadParams | None:
+        self.log.append(("solve", observation.tracking))
+        return None if observation.tracking is Tracking.LOST else PARAMS
+
+    def dress(self, avatar_id: str) -> Outfit:
+        if avatar_id == "nobody":
+            raise NotFound("no such avatar")
+        return Outfit(avatar_id, Retargets(self, avatar_id), Renders(self, avatar_id), HeadParams.neutral(3))
+
+
+class Retargets:
+    def __init__(self, stages: Stages, avatar_id: str) -> None:
+        self.stages = stages
+        self.avatar_id = avatar_id
+
+    def calibrate(self) -> None:
+        self.stages.log.append(("calibrate", self.avatar_id))
+
+    def retarget(self, params: HeadParams | None, pts_s: float) -> HeadParams:
+        self.stages.log.append(("retarget", params is None, pts_s))
+        return HeadParams.neutral(5)
+
+
+class Renders:
+    def __init__(self, stages: Stages, avatar_id: str) -> None:
+        self.stages = stages
+        self.avatar_id = avatar_id
+        self.buffer = np.zeros((6, 4), np.uint8)
+
+    def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]:
+        self.stages.log.append(("render", self.avatar_id, len(params.expression), background, mirror))
+        self.buffer += 1
+        return self.buffer
+
+
+@pytest.fixture
+def stages() -> Stages:
+    return Stages()
+
+
+@pytest.fixture
+def reenactor(stages: Stages) -> StagedReenactor:
+    return StagedReenactor(stages, stages, stages.dress, "ada", stages.clock)
+
+
+def packet(pts_s: float = 2.0) -> VideoPacket:
+    return VideoPacket(np.zeros((4, 4, 3), np.uint8), pts_s, 50.0)
+
+
+def test_the_stages_run_in_order_and_are_timed(stages: Stages, reenactor: StagedReenactor) -> None:
+    frame = reenactor.step(packet())
+    assert [entry[0] for entry in stages.log] == ["track", "solve", "retarget", "render"]
+    assert list(frame.stage_ms) == ["track", "solve", "retarget", "render"]
+    assert frame.stage_ms == pytest.approx(dict.fromkeys(frame.stage_ms, 1.0))
+    assert (frame.pts_s, frame.received_at, frame.tracking) == (2.0, 50.0, Tracking.OK)
+    assert frame.params is not None
+    assert len(frame.params.expression) == 5
+
+
+def test_a_lost_face_goes_through_every_stage_as_none(stages: Stages, reenactor: StagedReenactor) -> None:
+    stages.tracking = Tracking.LOST
+    frame = reenactor.step(packet(3.0))
+    assert frame.tracking is Tracking.LOST
+    assert ("solve", Tracking.LOST) in stages.log
+    assert ("retarget", True, 3.0) in stages.log
+
+
+def test_a_frame_handed_out_is_never_written_to_again(reenactor: StagedReenactor) -> None:
+    first = reenactor.step(packet())
+    kept = first.i420.copy()
+    reenactor.step(packet())
+    assert np.array_equal(first.i420, kept)
+
+
+def test_the_placeholder_needs_no_frame(stages: Stages, reenactor: StagedReenactor) -> None:
+    reenactor.set_background("green")
+    frame = reenactor.placeholder()
+    assert stages.log == [("render", "ada", 3, "green", True)]
+    assert frame.tracking is Tracking.LOST
+
+
+def test_settings_and_the_avatar_take_hold_with_the_next_frame(stages: Stages, reenactor: StagedReenactor) -> None:
+    reenactor.set_background("#102030")
+    reenactor.set_mirror(False)
+    reenactor.set_avatar("bo")
+    reenactor.calibrate()
+    reenactor.step(packet())
+    assert stages.log[0] == ("calibrate", "bo")
+    assert stages.log[-1] == ("render", "bo", 5, "#102030", False)
+    assert reenactor.avatar_id == "bo"
+
+
+def test_an_avatar_that_cannot_be_worn_leaves_the_old_one_on(reenactor: StagedReenactor) -> None:
+    with pytest.raises(NotFound):
+        reenactor.set_avatar("nobody")
+    assert reenactor.avatar_id == "ada"
