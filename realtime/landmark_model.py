@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head import JAW, LEFT_EYE, RIGHT_EYE, ROOT, HeadModel
+from realtime.face_groups import JAW_OPEN
 
 Float = NDArray[np.float32]
 
 UNSOLVED = ("tongueOut",)
 """Expression shapes that no landmark sees."""
-JAW_SHAPE = "jawOpen"
 LARGEST_SPREAD = 0.16
 """In inter-ocular distances; landmarks that scatter more are not used (the face oval slides along the cheek)."""
 IMAGE_SCATTER = 0.015
@@ -98,7 +98,7 @@ def landmark_model(head: HeadModel, identity_count: int) -> LandmarkModel:
 
     solved = [index for index, name in enumerate(head.expression_names) if name not in UNSOLVED]
     weights = np.einsum("lk,lkj->lj", barycentrics, head.skinning_weights[corners])[:, [JAW, LEFT_EYE, RIGHT_EYE]]
-    has_jaw_joint = JAW_SHAPE not in head.expression_names
+    has_jaw_joint = JAW_OPEN not in head.expression_names
     if not has_jaw_joint:
         weights[:, 0] = 0.0
     identity = head.identity[:identity_count]

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.landmarker import COEFFICIENT_NAMES
+from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD
 from realtime.gauss_newton import Bounds, Double, Target
-from realtime.landmark_model import JAW_SHAPE, LandmarkModel
-
-JAW_OPEN_RAD = 0.5
-"""About how far a jaw joint opens for a `jawOpen` of one."""
+from realtime.landmark_model import LandmarkModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Priors:
         prior[self._to] = known[self._from] * weight
         prior[self._gaze_at : self._gaze_at + 4] = self._gaze(known)
         if self._model.has_jaw_joint:
-            prior[self._gaze_at + 4] = JAW_OPEN_RAD * known[COEFFICIENT_NAMES.index(JAW_SHAPE)]
+            prior[self._gaze_at + 4] = JAW_OPEN_RAD * known[COEFFICIENT_NAMES.index(JAW_OPEN)]
         return Target(points, self._weights(known), prior, self._precision, settings.gaze_coupling)
 
     def _gaze(self, coefficients: Double) -> Double:

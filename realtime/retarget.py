@@ -1,0 +1,232 @@
+"""Driver → avatar: what the driver does beyond their own rest pose, smoothed, mapped to the avatar's shapes and kept inside its trained range.
+
+Pure: time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.head import HeadParams
+from models.rotations import to_axis_angle, to_matrix
+from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
+from realtime.lids import Lids, LidSettings
+from realtime.neutral import Neutral, RestPose, RestSettings
+from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings
+from realtime.presence import Presence, PresenceSettings
+
+NECK_OFFSET_M = (0.0, 0.0656, 0.0255)
+"""From the root joint to the neck joint of the open head."""
+TAIL = {"turn": 3, "gaze": 4, "lean": 3, "jaw_joint": 3}
+"""What follows the driver's expression in the vector that is smoothed and blended, with sizes."""
+
+BROWS_FILTER = OneEuroSettings(min_cutoff_hz=1.2, beta=4.0, derivative_cutoff_hz=3.0)
+BLINKS_FILTER = OneEuroSettings(min_cutoff_hz=3.0, beta=12.0, derivative_cutoff_hz=15.0)
+LIDS_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
+MOUTH_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
+JAW_FILTER = OneEuroSettings(min_cutoff_hz=2.0, beta=12.0, derivative_cutoff_hz=6.0)
+OTHER_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=3.0, derivative_cutoff_hz=4.0)
+TURN_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=10.0, derivative_cutoff_hz=4.0)
+GAZE_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
+LEAN_FILTER = OneEuroSettings(min_cutoff_hz=1.0, beta=15.0, derivative_cutoff_hz=3.0)
+JAW_JOINT_FILTER = OneEuroSettings(min_cutoff_hz=2.0, beta=24.0, derivative_cutoff_hz=6.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarRig:
+    """What of an avatar's file the retargeter must know. Limits are magnitudes in radians."""
+
+    expression_names: tuple[str, ...]
+    expression_min: NDArray[np.floating]
+    """(E,)."""
+    expression_max: NDArray[np.floating]
+    """(E,)."""
+    rotation_limit: NDArray[np.floating]
+    """(3,) of the root, about x, y, z."""
+    neck_limit: NDArray[np.floating]
+    """(3,)."""
+    gaze_limit: NDArray[np.floating]
+    """(2,) yaw, pitch."""
+    default_translation: NDArray[np.floating]
+    """(3,) metres: where the neutral head stands before the avatar's camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """How much of the driver's motion the avatar makes."""
+
+    brows: float = 1.0
+    lids: float = 1.0
+    mouth: float = 1.0
+    jaw: float = 1.0
+    other: float = 1.0
+    turn: float = 1.0
+    gaze: float = 1.0
+    lean: float = 0.6
+    """Of the head's displacement, in proportion to its distance from the camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """One filter a group; chosen on real clips so that blinks and speech lag less than a frame."""
+
+    brows: OneEuroSettings = BROWS_FILTER
+    blinks: OneEuroSettings = BLINKS_FILTER
+    lids: OneEuroSettings = LIDS_FILTER
+    mouth: OneEuroSettings = MOUTH_FILTER
+    jaw: OneEuroSettings = JAW_FILTER
+    other: OneEuroSettings = OTHER_FILTER
+    turn: OneEuroSettings = TURN_FILTER
+    gaze: OneEuroSettings = GAZE_FILTER
+    lean: OneEuroSettings = LEAN_FILTER
+    jaw_joint: OneEuroSettings = JAW_JOINT_FILTER
+
+
+@dataclass(frozen=True, slots=True)
+class RetargetSettings:
+    gains: Gains = field(default_factory=Gains)
+    smoothing: Smoothing = field(default_factory=Smoothing)
+    rest: RestSettings = field(default_factory=RestSettings)
+    lids: LidSettings = field(default_factory=LidSettings)
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
+    neck_share: float = 0.8
+    """Of the head's turn; the torso takes the rest, and what goes past the neck's limit."""
+    soft_share: float = 0.8
+    """Limits bend a motion from this share of them on, so that it never stops dead."""
+    lean_limit: tuple[float, float, float] = (0.1, 0.08, 0.13)
+    """Of the head's displacement, in shares of its distance from the camera."""
+
+
+class Retargeter:
+    """One driver on one avatar at a time; one per session."""
+
+    def __init__(
+        self,
+        driver_names: Sequence[str],
+        avatar: AvatarRig,
+        settings: RetargetSettings | None = None,
+        neck_offset: Sequence[float] | NDArray[np.floating] = NECK_OFFSET_M,
+    ) -> None:
+        """Args: `driver_names` of the driver's expression (D,); `neck_offset` (3,) metres, from the driver head's root joint to its neck joint."""
+        self._settings = settings or RetargetSettings()
+        self._names = tuple(driver_names)
+        self._neck_offset = np.asarray(neck_offset, np.float64)
+        self._groups = tuple(group_of(name) for name in self._names)
+        self._weights = np.array([group != "other" for group in self._groups])
+        self._gains = by_group(self._settings.gains, self._groups)
+        self._slices = self._tail_slices()
+        self.use(avatar)
+        self.forget()
+
+    def use(self, avatar: AvatarRig) -> None:
+        """Drives another avatar from now on; what is known of the driver is kept."""
+        self._avatar = avatar
+        shared = [name for name in avatar.expression_names if name in self._names]
+        self._into = np.array([avatar.expression_names.index(name) for name in shared], np.intp)
+        self._taken = np.array([self._names.index(name) for name in shared], np.intp)
+
+    def forget(self) -> None:
+        """Another driver: no rest pose is known, none was seen."""
+        settings = self._settings
+        self._rest = RestPose(self._groups, settings.rest)
+        self._lids = Lids(self._names, settings.lids)
+        self._presence = Presence(len(self._names) + sum(TAIL.values()), settings.presence)
+        self._filters = self._make_filters()
+        self._latest_s: float | None = None
+
+    def calibrate(self) -> None:
+        """Takes what the driver does in the next frames as their rest pose."""
+        self._rest.calibrate()
+
+    def retarget(self, params: HeadParams | None, pts_s: float) -> HeadParams:
+        """The avatar's parameters at time `pts_s` (seconds); `params` None while the driver's face is lost. Always finite, always inside the avatar's range."""
+        if params is None or not _finite(params):
+            return self._to_avatar(self._presence.miss(pts_s))
+        if self._presence.lost:
+            for _, smooth in self._filters:
+                smooth.reset()
+        elapsed = 0.0 if self._latest_s is None else float(np.clip(pts_s - self._latest_s, 0.0, 0.2))
+        self._latest_s = pts_s
+        live = self._beyond_rest(params, pts_s, elapsed)
+        for where, smooth in self._filters:
+            live[where] = smooth(live[where], pts_s)
+        return self._to_avatar(self._presence.show(live, pts_s))
+
+    def _tail_slices(self) -> dict[str, slice]:
+        slices, start = {}, len(self._names)
+        for name, size in TAIL.items():
+            slices[name] = slice(start, start + size)
+            start += size
+        return slices
+
+    def _make_filters(self) -> list[tuple[NDArray[np.intp] | slice, OneEuroFilter]]:
+        """One for each group of expression shapes and each part of the tail, and where in the vector it works."""
+        where: dict[str, NDArray[np.intp] | slice] = dict(self._slices)
+        groups = np.array(self._groups, object)
+        groups[self._lids.blinks] = "blinks"
+        for group in np.unique(groups):
+            where[str(group)] = np.flatnonzero(groups == group)
+        return [(place, OneEuroFilter(getattr(self._settings.smoothing, name))) for name, place in where.items()]
+
+    def _beyond_rest(self, params: HeadParams, at_s: float, elapsed_s: float) -> Double:
+        """What the driver does beyond their rest pose: the expression (D,) with closures for its blinks, and the tail."""
+        gains = self._settings.gains
+        frame = Neutral.of(params, self._neck_offset)
+        rest, asked = self._rest.update(frame, at_s, elapsed_s)
+        if asked is not None:
+            self._lids.calibrate(asked.expression)
+        room = np.where(self._weights, 1.0 - np.clip(rest.expression, 0.0, 0.9), 1.0)
+        expression = (frame.expression - rest.expression) / room
+        turn = to_axis_angle(to_matrix(rest.turn).T @ to_matrix(frame.turn))
+        lean = (frame.neck_at - rest.neck_at) / max(-rest.neck_at[2], 0.05)
+        tail = (gains.turn * turn, gains.gaze * (frame.gaze - rest.gaze), gains.lean * lean, gains.jaw * (frame.jaw - rest.jaw))
+        driven = self._gains * expression
+        if len(self._lids.blinks):
+            driven[self._lids.blinks] = self._lids.closure(frame.expression, elapsed_s)
+        return np.concatenate([driven, *tail])
+
+    def _to_avatar(self, drive: Double) -> HeadParams:
+        avatar, settings = self._avatar, self._settings
+        soft = settings.soft_share
+        turn, gaze, lean, jaw = (drive[self._slices[name]] for name in TAIL)
+        driven = drive[: len(self._names)].copy()
+        self._lids.resolve(driven)
+        expression = np.zeros(len(avatar.expression_names))
+        expression[self._into] = driven[self._taken]
+        if JAW_OPEN not in self._names and JAW_OPEN in avatar.expression_names:
+            expression[avatar.expression_names.index(JAW_OPEN)] = jaw[0] / JAW_OPEN_RAD
+        if JAW_OPEN in avatar.expression_names:
+            jaw = np.zeros(3)
+        elif JAW_OPEN in self._names:
+            jaw = np.array([JAW_OPEN_RAD * driven[self._names.index(JAW_OPEN)], 0.0, 0.0])
+        neck = soft_limit(settings.neck_share * turn, avatar.neck_limit, soft)
+        root = soft_limit(turn - neck, avatar.rotation_limit, soft)
+        distance = abs(float(avatar.default_translation[2]))
+        translation = avatar.default_translation + distance * soft_limit(lean, np.array(settings.lean_limit), soft)
+        return HeadParams(
+            identity=np.zeros(0, np.float32),
+            expression=np.clip(expression, avatar.expression_min, avatar.expression_max).astype(np.float32),
+            rotation=root.astype(np.float32),
+            neck=neck.astype(np.float32),
+            jaw=jaw.astype(np.float32),
+            gaze=soft_limit(gaze, np.tile(avatar.gaze_limit, 2), soft).reshape(2, 2).astype(np.float32),
+            translation=translation.astype(np.float32),
+        )
+
+
+def soft_limit(value: Double, limit: NDArray[np.floating], soft_share: float) -> Double:
+    """`value` as it is up to `soft_share` of the `limit` (a magnitude); beyond, it nears the limit ever more slowly. Smooth; never past the limit."""
+    knee = soft_share * limit
+    room = np.maximum(limit - knee, 1e-9)
+    size = np.abs(value)
+    bent: Double = np.sign(value) * np.where(size <= knee, size, limit - room * np.exp(-np.maximum(size - knee, 0.0) / room))
+    return bent
+
+
+def _finite(params: HeadParams) -> bool:
+    parts = (params.expression, params.rotation, params.neck, params.jaw, params.gaze, params.translation)
+    return all(bool(np.isfinite(part).all()) for part in parts)
