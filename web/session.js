@@ -56,6 +56,7 @@ export class LiveSession {
   async start() {
     if (this.#run) return;
     const run = (this.#run = new AbortController());
+    run.signal.addEventListener('abort', () => this.#retry());
     this.#paused = false;
     this.events.dispatch({ type: 'start' });
     try {
@@ -201,7 +202,6 @@ export class LiveSession {
       hurried = await new Promise((resolve) => {
         const timer = setTimeout(() => resolve(false), 1000);
         this.#retry = () => (clearTimeout(timer), resolve(true));
-        signal.addEventListener('abort', this.#retry, { once: true });
       });
       signal.throwIfAborted();
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import av
@@ -66,20 +66,23 @@ def _clip_frames(path: Path) -> Iterator[Image]:
 
 
 def _portrait_frames() -> Iterator[Image]:
-    """The astronaut turns a little (a horizontal shear about the face), sways, and opens the mouth (a stretch below the lips)."""
+    """The astronaut sways, turns (the middle of the face moves against its outline) and opens the mouth (all below the lips moves down, what appears is dark)."""
     data = pytest.importorskip("skimage.data", reason="no clip in ../shared/data and scikit-image is not installed")
-    portrait = np.asarray(data.astronaut()[0:300, 50:450], np.uint8)
-    y, x = np.mgrid[0:300, 0:400].astype(np.float32)
-    face_x, mouth_y = 175.0, 150.0
-    index = 0
-    while True:
+    portrait = np.asarray(data.astronaut()[20:260, 63:383], np.float32)
+    y, x = np.mgrid[0:240, 0:320].astype(np.float32)
+    face_x, nose_y, lips_y = 160.0, 111.0, 123.0
+    near_nose = np.exp(-(((x - face_x) / 34) ** 2) - ((y - nose_y) / 40) ** 2)
+    near_mouth = np.exp(-(((x - face_x) / 34) ** 4) - ((y - lips_y) / 50) ** 4)
+    for index in count():
         t = index / FPS
-        turn = 0.16 * np.sin(2 * np.pi * t / 3.0)
-        opening = 8.0 * max(0.0, float(np.sin(2 * np.pi * t / 1.3)))
-        near_face = np.exp(-(((x - face_x) / 70) ** 2) - ((y - 115) / 80) ** 2)
-        below_lips = 1 / (1 + np.exp(-(y - mouth_y) / 2))
-        source_x = x + turn * near_face * (x - face_x + 25) + 4 * np.sin(2 * np.pi * t / 4)
-        source_y = y - opening * near_face * below_lips
-        warped = cv2.remap(portrait, source_x.astype(np.float32), source_y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        yield np.asarray(cv2.resize(warped, (WIDTH, HEIGHT)), np.uint8)
-        index += 1
+        turn = 6.0 * np.sin(2 * np.pi * t / 3.0)
+        sway = 6.0 * np.sin(2 * np.pi * t / 4.0)
+        opening = 6.0 * (1 - np.cos(2 * np.pi * t / 1.5))
+        below_lips = (y > lips_y + opening / 2) * near_mouth
+        source_x, source_y = x - turn * near_nose, y - opening * below_lips
+        picture = cv2.remap(portrait, source_x.astype(np.float32), source_y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        gap = ((x - face_x - turn * 0.8) / 13) ** 2 + ((y - lips_y - opening / 2) / max(opening / 2, 1e-3)) ** 2 < 1
+        picture[gap] = (70, 25, 25)
+        shift = np.array([[2, 0, 2 * sway], [0, 2, 0]], np.float32)
+        picture = cv2.warpAffine(picture, shift, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        yield np.asarray(picture.clip(0, 255), np.uint8)

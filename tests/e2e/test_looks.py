@@ -48,7 +48,9 @@ def test_idle_and_live_on_every_screen(browser: Browser, server: ServerProcess, 
         assert headcast.complaints == []
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE, {"width": 320, "height": 568}, {"width": 844, "height": 390}, {"width": 768, "height": 1024}, {"width": 1920, "height": 1080}])
+@pytest.mark.parametrize(
+    "size", [DESKTOP, PHONE, {"width": 320, "height": 568}, {"width": 844, "height": 390}, {"width": 768, "height": 1024}, {"width": 1920, "height": 1080}]
+)
 def test_fits_every_screen(headcast: Headcast, size: ViewportSize) -> None:
     headcast.page.set_viewport_size(size)
     headcast.open()
