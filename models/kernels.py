@@ -7,11 +7,14 @@ starves the encoder on the same two cores. A kernel that releases the GIL on a w
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Scalar = Any
+"""A float32 inside a kernel, where mypy cannot follow numba's arithmetic."""
 FAST_MATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 """Everything but the promise that there are no NaN and infinities: those are tested for."""
 
@@ -23,51 +26,51 @@ def kernel(function: Function) -> Function:
     return cast(Function, numba.njit(nogil=True, cache=True, fastmath=FAST_MATH, error_model="numpy")(function))
 
 
+Job = Callable[[int], None]
+
+
 class Bands:
     """Calls a function with 0, 1, … count - 1 at once: the caller takes part 0, waiting threads the others.
 
-    One caller at a time. `close` ends the threads; it may be called twice.
+    One caller at a time. The threads end with `close`, which may be called twice, or with the object.
     """
 
     def __init__(self, count: int) -> None:
         self.count = max(count, 1)
-        self._failures: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._jobs: list[SimpleQueue[Callable[[int], None] | None]] = [SimpleQueue() for _ in range(self.count - 1)]
-        self._threads = [
-            threading.Thread(target=self._serve, args=(part, jobs), name=f"band-{part}", daemon=True) for part, jobs in enumerate(self._jobs, start=1)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._jobs: list[SimpleQueue[Job | None]] = [SimpleQueue() for _ in range(self.count - 1)]
+        self.close = weakref.finalize(self, _end, self._jobs)
+        for part, jobs in enumerate(self._jobs, start=1):
+            threading.Thread(target=_serve, args=(part, jobs, self._outcomes), name=f"band-{part}", daemon=True).start()
 
-    def run(self, function: Callable[[int], None]) -> None:
+    def run(self, job: Job) -> None:
         """Returns when every part is done; raises what a part raised."""
         for jobs in self._jobs:
-            jobs.put(function)
+            jobs.put(job)
         failure: BaseException | None = None
         try:
-            function(0)
+            job(0)
         except Exception as error:
             failure = error
         for _ in self._jobs:
-            failure = self._failures.get() or failure
+            failure = self._outcomes.get() or failure
         if failure is not None:
             raise failure
 
-    def close(self) -> None:
-        """Ends the threads."""
-        for jobs in self._jobs:
-            jobs.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._jobs, self._threads, self.count = [], [], 1
 
-    def _serve(self, part: int, jobs: SimpleQueue[Callable[[int], None] | None]) -> None:
-        while (function := jobs.get()) is not None:
-            try:
-                function(part)
-                self._failures.put(None)
-            except Exception as error:
-                self._failures.put(error)
+def _serve(part: int, jobs: SimpleQueue[Job | None], outcomes: SimpleQueue[BaseException | None]) -> None:
+    while (job := jobs.get()) is not None:
+        try:
+            job(part)
+            outcomes.put(None)
+        except Exception as error:
+            outcomes.put(error)
+        del job
+
+
+def _end(all_jobs: list[SimpleQueue[Job | None]]) -> None:
+    for jobs in all_jobs:
+        jobs.put(None)
 
 
 def share(total: int, part: int, parts: int) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def rasterize_rows(points: Float, faces: Int, count: int, setup: Float, box: Int
             left, right = span(points, a, b, c, ab, bc, ca, row + 0.5)
             if left > right:
                 continue
-            first, last = math.ceil(max(left, 0.0) - 0.5), int(math.ceil(min(right, float(width)) - 0.5))
+            first, last = math.ceil(max(left, 0.0) - 0.5), math.ceil(min(right, float(width)) - 0.5)
             here = near + (np.float32(row + 0.5) - y0) * near_y + (np.float32(first + 0.5) - x0) * near_x
             for column in range(first, last):
                 if here > nearness[row, column]:

@@ -1,0 +1,303 @@
+"""Kernels that give each pixel its colour: texture, light, edges, overlays, over a backdrop."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.kernels import Scalar, kernel
+from models.lighting import SHININESS, SPECULAR, sharp_highlight
+from models.raster.edges import SAMPLES, STEP_M, Edges
+from models.raster.triangles import (
+    B1_X,
+    B1_Y,
+    B2_X,
+    B2_Y,
+    CORNER_X,
+    CORNER_Y,
+    LEVEL,
+    NEAR,
+    NEAR_X,
+    NEAR_Y,
+    U0,
+    U1,
+    U2,
+    V0,
+    V1,
+    V2,
+    slope,
+    span,
+)
+
+Float = NDArray[np.float32]
+Int = NDArray[np.int32]
+Picture = NDArray[np.uint8]
+Words = NDArray[np.uint32]
+ZERO, HALF, ONE, TOP = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(255.0)
+LEVEL_MASK, GLOSSY_FLAG = 63, 64
+"""The column LEVEL of `setup`: the texture's level, plus 64 for triangles of glossy regions."""
+OVERLAY_BIAS_M = 0.0008
+"""An overlay this far behind the surface is still drawn: lashes grow out of the lid."""
+
+
+class Surface(NamedTuple):
+    """One posed, lit frame of an avatar, as the shading kernels look at it."""
+
+    points: Float
+    """(V, 3) x_px, y_px, depth."""
+    vertices: Float
+    """(V, 3) camera space."""
+    normals: Float
+    """(V, 3)."""
+    light: Float
+    """(V, 4) models.lighting.light_vertices."""
+    faces: Int
+    face_region: Picture
+    component: Int
+    setup: Float
+    """(F, 16) models.raster.triangles."""
+    box: Int
+    lights: Float
+    materials: Float
+    """models.lighting."""
+    texels: Words
+    level: Int
+    """models.texture.Texture."""
+    residual: NDArray[np.int16]
+    """(R, R, 4) models.texture_basis.ResidualTexture; (0, 0, 4) without a basis."""
+
+
+@kernel
+def set_up_texture(corner_uv: Float, level: Int, glossy: Picture, box: Int, first: int, last: int, setup: Float) -> None:
+    """Fills the texture columns of `setup` for triangles first…last - 1: the level with about one texel a pixel, and the corners in its texels."""
+    texels = np.float32(level[0, 1]) * np.float32(level[0, 2])
+    for f in range(first, last):
+        if box[f, 1] == 0:
+            continue
+        u0, v0, u1, v1, u2, v2 = corner_uv[f, 0], corner_uv[f, 1], corner_uv[f, 2], corner_uv[f, 3], corner_uv[f, 4], corner_uv[f, 5]
+        per_texture = abs((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
+        inverse_area = abs(setup[f, B1_X] * setup[f, B2_Y] - setup[f, B1_Y] * setup[f, B2_X]) / (setup[f, NEAR] * setup[f, NEAR])
+        ratio = per_texture * inverse_area * texels
+        chosen = min(int(math.log2(ratio) + 0.5), len(level) - 1) if ratio > ONE else 0
+        width, height = np.float32(level[chosen, 1]), np.float32(level[chosen, 2])
+        setup[f, U0], setup[f, V0] = u0 * width - HALF, v0 * height - HALF
+        setup[f, U1], setup[f, V1] = u1 * width - HALF, v1 * height - HALF
+        setup[f, U2], setup[f, V2] = u2 * width - HALF, v2 * height - HALF
+        setup[f, LEVEL] = np.float32(chosen + GLOSSY_FLAG * glossy[f])
+
+
+@kernel
+def look_up(texels: Words, start: Scalar, width: Scalar, height: Scalar, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """Bilinear RGBA, 0…255, at texel coordinates; two channels at a time in one word."""
+    u = min(max(u, ZERO), np.float32(width) - np.float32(1.01))
+    v = min(max(v, ZERO), np.float32(height) - np.float32(1.01))
+    column, row = np.int32(u), np.int32(v)
+    along, across = np.uint32((u - np.float32(column)) * np.float32(256.0)), np.uint32((v - np.float32(row)) * np.float32(256.0))
+    w3 = np.uint32((along * across) >> np.uint32(8))
+    w1, w2 = np.uint32(along - w3), np.uint32(across - w3)
+    w0 = np.uint32(np.uint32(256) - w1 - w2 - w3)
+    here = np.int64(start) + row * width + column
+    t0, t1, t2, t3 = texels[here], texels[here + 1], texels[here + width], texels[here + width + 1]
+    mask, eight, sixteen, low = np.uint32(0x00FF00FF), np.uint32(8), np.uint32(16), np.uint32(0xFFFF)
+    even = np.uint32((t0 & mask) * w0 + (t1 & mask) * w1 + (t2 & mask) * w2 + (t3 & mask) * w3)
+    odd = np.uint32(((t0 >> eight) & mask) * w0 + ((t1 >> eight) & mask) * w1 + ((t2 >> eight) & mask) * w2 + ((t3 >> eight) & mask) * w3)
+    scale = np.float32(1.0 / 256.0)
+    red, green = np.float32(np.int32(even & low)) * scale, np.float32(np.int32(odd & low)) * scale
+    return red, green, np.float32(np.int32(even >> sixteen)) * scale, np.float32(np.int32(odd >> sixteen)) * scale
+
+
+@kernel
+def look_up_residual(residual: NDArray[np.int16], u: Scalar, v: Scalar, channel: int) -> Scalar:
+    """Bilinear, in grey levels, at texture coordinates in 0…1."""
+    side = np.float32(residual.shape[0])
+    x = min(max(u * side - HALF, ZERO), side - np.float32(1.01))
+    y = min(max(v * side - HALF, ZERO), side - np.float32(1.01))
+    column, row = np.int32(x), np.int32(y)
+    along, across = x - np.float32(column), y - np.float32(row)
+    t0, t1 = np.float32(residual[row, column, channel]), np.float32(residual[row, column + 1, channel])
+    t2, t3 = np.float32(residual[row + 1, column, channel]), np.float32(residual[row + 1, column + 1, channel])
+    upper, lower = t0 + along * (t1 - t0), t2 + along * (t3 - t2)
+    return (upper + across * (lower - upper)) * np.float32(1.0 / 64.0)
+
+
+@kernel
+def weights_at(setup: Float, f: int, x: Scalar, y: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """Perspective-correct barycentrics of triangle `f` at the picture's point (x, y)."""
+    dx, dy = x - setup[f, CORNER_X], y - setup[f, CORNER_Y]
+    depth = ONE / (setup[f, NEAR] + dx * setup[f, NEAR_X] + dy * setup[f, NEAR_Y])
+    b1 = (dx * setup[f, B1_X] + dy * setup[f, B1_Y]) * depth
+    b2 = (dx * setup[f, B2_X] + dy * setup[f, B2_Y]) * depth
+    return ONE - b1 - b2, b1, b2
+
+
+@kernel
+def fragment(
+    setup: Float, faces: Int, light: Float, texels: Words, level: Int, residual: NDArray[np.int16], f: int, x: Scalar, y: Scalar
+) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """Lit colour, 0…255 and at times above, and alpha, 0…1, of triangle `f` at the picture's point (x, y); without gloss."""
+    b0, b1, b2 = weights_at(setup, f, x, y)
+    u, v = b0 * setup[f, U0] + b1 * setup[f, U1] + b2 * setup[f, U2], b0 * setup[f, V0] + b1 * setup[f, V1] + b2 * setup[f, V2]
+    k = np.int32(setup[f, LEVEL]) & LEVEL_MASK
+    red, green, blue, alpha = look_up(texels, level[k, 0], level[k, 1], level[k, 2], u, v)
+    if residual.shape[0] > 0:
+        s, t = (u + HALF) / np.float32(level[k, 1]), (v + HALF) / np.float32(level[k, 2])
+        red += look_up_residual(residual, s, t, 0)
+        green += look_up_residual(residual, s, t, 1)
+        blue += look_up_residual(residual, s, t, 2)
+        alpha = min(max(alpha + look_up_residual(residual, s, t, 3), ZERO), TOP)
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    white = (b0 * light[a, 3] + b1 * light[b, 3] + b2 * light[c, 3]) * TOP
+    red = red * (b0 * light[a, 0] + b1 * light[b, 0] + b2 * light[c, 0]) + white
+    green = green * (b0 * light[a, 1] + b1 * light[b, 1] + b2 * light[c, 1]) + white
+    blue = blue * (b0 * light[a, 2] + b1 * light[b, 2] + b2 * light[c, 2]) + white
+    return red, green, blue, alpha * np.float32(1.0 / 255.0)
+
+
+@kernel
+def gloss(
+    setup: Float, faces: Int, face_region: Picture, vertices: Float, normals: Float, lights: Float, materials: Float, f: int, x: Scalar, y: Scalar
+) -> Scalar:
+    """White to add, 0…255, where triangle `f` is of a glossy region: a highlight computed for this very point."""
+    b0, b1, b2 = weights_at(setup, f, x, y)
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    nx = b0 * normals[a, 0] + b1 * normals[b, 0] + b2 * normals[c, 0]
+    ny = b0 * normals[a, 1] + b1 * normals[b, 1] + b2 * normals[c, 1]
+    nz = b0 * normals[a, 2] + b1 * normals[b, 2] + b2 * normals[c, 2]
+    px = b0 * vertices[a, 0] + b1 * vertices[b, 0] + b2 * vertices[c, 0]
+    py = b0 * vertices[a, 1] + b1 * vertices[b, 1] + b2 * vertices[c, 1]
+    pz = b0 * vertices[a, 2] + b1 * vertices[b, 2] + b2 * vertices[c, 2]
+    tiny = np.float32(1e-9)
+    sn, sp = ONE / (np.sqrt(nx * nx + ny * ny + nz * nz) + tiny), -ONE / (np.sqrt(px * px + py * py + pz * pz) + tiny)
+    m = face_region[f]
+    return TOP * sharp_highlight(lights, nx * sn, ny * sn, nz * sn, px * sp, py * sp, pz * sp, materials[m, SPECULAR], materials[m, SHININESS])
+
+
+@kernel
+def saturated(value: Scalar) -> Scalar:
+    """Into 0…255."""
+    return min(max(value, ZERO), TOP)
+
+
+@kernel
+def lay_over(out: Picture, y: int, x: int, red: Scalar, green: Scalar, blue: Scalar, alpha: Scalar) -> None:
+    """Blends a colour over the pixel (y, x)."""
+    rest = ONE - alpha
+    out[y, x, 0] = np.uint8(np.int32(saturated(red) * alpha + rest * np.float32(out[y, x, 0]) + HALF))
+    out[y, x, 1] = np.uint8(np.int32(saturated(green) * alpha + rest * np.float32(out[y, x, 1]) + HALF))
+    out[y, x, 2] = np.uint8(np.int32(saturated(blue) * alpha + rest * np.float32(out[y, x, 2]) + HALF))
+
+
+@kernel
+def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, out: Picture) -> None:
+    """Lays the pixels without edges of rows low…high - 1 over `out` (H, W, 3), which holds the backdrop."""
+    setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
+    region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
+    width = face_id.shape[1]
+    for y in range(low, high):
+        cy = np.float32(y) + HALF
+        for x in range(width):
+            f = face_id[y, x]
+            if f < 0 or slot[y, x] >= 0:
+                continue
+            cx = np.float32(x) + HALF
+            red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
+            if setup[f, LEVEL] >= GLOSSY_FLAG:
+                white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
+                red, green, blue = red + white, green + white, blue + white
+            lay_over(out, y, width - 1 - x if mirror else x, red, green, blue, alpha)
+
+
+@kernel
+def resolve_edges(surface: Surface, edges: Edges, first: int, last: int, mirror: bool, out: Picture) -> None:
+    """Lays the edge pixels in slots first…last - 1 over `out`: each surface that their samples see is shaded once and weighs as its samples."""
+    setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
+    region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
+    component, offsets, place, face_id, nearness = surface.component, edges.offsets, edges.place, edges.face_id, edges.nearness
+    width = out.shape[1]
+    for slot in range(first, last):
+        y, x = place[slot, 0], place[slot, 1]
+        red = green = blue = cover = ZERO
+        done = 0
+        for s in range(SAMPLES):
+            if face_id[slot, s] < 0 or done >> s & 1:
+                continue
+            count, best = 0, s
+            for other in range(s, SAMPLES):
+                if not (done >> other & 1) and same_surface(component, face_id, nearness, slot, s, other):
+                    done |= 1 << other
+                    count += 1
+                    best = nearer_centre(offsets, best, other)
+            f = face_id[slot, best]
+            cx, cy = np.float32(x) + HALF + offsets[best, 0], np.float32(y) + HALF + offsets[best, 1]
+            r, g, b, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
+            white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy) if setup[f, LEVEL] >= GLOSSY_FLAG else ZERO
+            weight = np.float32(1.0 / SAMPLES) * np.float32(count) * alpha
+            cover += weight
+            red += weight * saturated(r + white)
+            green += weight * saturated(g + white)
+            blue += weight * saturated(b + white)
+        if cover > ZERO:
+            lay_over(out, y, width - 1 - x if mirror else x, red / cover, green / cover, blue / cover, cover)
+
+
+@kernel
+def same_surface(component: Int, face_id: Int, nearness: Float, slot: int, one: int, two: int) -> bool:
+    """Whether two samples of a pixel see the same part at about the same depth."""
+    p, q = face_id[slot, one], face_id[slot, two]
+    if q < 0 or component[p] != component[q]:
+        return False
+    near = nearness[slot, one]
+    return bool(abs(near - nearness[slot, two]) < np.float32(4.0 * STEP_M) * near * near)
+
+
+@kernel
+def nearer_centre(offsets: Float, one: int, two: int) -> int:
+    """Of two samples the one nearer to the pixel centre."""
+    first = offsets[one, 0] * offsets[one, 0] + offsets[one, 1] * offsets[one, 1]
+    second = offsets[two, 0] * offsets[two, 0] + offsets[two, 1] * offsets[two, 1]
+    return two if second < first else one
+
+
+@kernel
+def draw_overlays(surface: Surface, order: Int, nearness: Float, mirror: bool, low: int, high: int, out: Picture) -> None:
+    """Blends the triangles of `order`, far to near, over rows low…high - 1 of `out`, where the surface does not hide them."""
+    setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
+    points, box, width = surface.points, surface.box, nearness.shape[1]
+    for k in range(len(order)):
+        f = order[k]
+        if box[f, 3] <= low or box[f, 2] >= high:
+            continue
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ab, bc, ca = slope(points, a, b), slope(points, b, c), slope(points, c, a)
+        for y in range(max(box[f, 2], low), min(box[f, 3], high)):
+            left, right = span(points, a, b, c, ab, bc, ca, y + 0.5)
+            if left > right:
+                continue
+            cy = np.float32(y) + HALF
+            for x in range(math.ceil(max(left, 0.0) - 0.5), math.ceil(min(right, float(width)) - 0.5)):
+                cx = np.float32(x) + HALF
+                near = setup[f, NEAR] + (cx - setup[f, CORNER_X]) * setup[f, NEAR_X] + (cy - setup[f, CORNER_Y]) * setup[f, NEAR_Y]
+                if near + np.float32(OVERLAY_BIAS_M) * near * near < nearness[y, x]:
+                    continue
+                red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
+                if alpha > np.float32(0.002):
+                    lay_over(out, y, width - 1 - x if mirror else x, red, green, blue, alpha)
+
+
+@kernel
+def sort_far_to_near(points: Float, faces: Int, box: Int, first: int, order: Int, keys: Float) -> int:
+    """Fills `order` with the drawn triangles from `first` on, the farthest centroid first; returns how many. `keys` is scratch of the same length."""
+    count = 0
+    for f in range(first, len(faces)):
+        if box[f, 1] == 0:
+            continue
+        keys[count] = -(points[faces[f, 0], 2] + points[faces[f, 1], 2] + points[faces[f, 2], 2])
+        order[count] = f
+        count += 1
+    if count > 0:
+        ranked = order[:count][np.argsort(keys[:count], kind="mergesort")]
+        order[:count] = ranked
+    return count

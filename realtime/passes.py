@@ -1,0 +1,139 @@
+"""The passes that make one frame of one avatar, each over a share of the vertices, triangles or rows; with the buffers between them, made once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.baked import BakedAvatar, Pose, project
+from models.kernels import share
+from models.lighting import light_vertices
+from models.raster.edges import TILE, Edges, find_edges, sample_edges
+from models.raster.triangles import SETUP_COLUMNS, rasterize_rows, set_up
+from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_rows, sort_far_to_near
+from models.texture_basis import ResidualTexture
+
+EDGE_WORK = 5.0
+"""What an edge pixel costs, in interior pixels."""
+EMPTY_WORK = 0.12
+"""What an empty pixel costs."""
+
+
+class Passes:
+    """Call `begin`, then `pose`, `prepare`, `light` and `rasterize`, `find`, `shade` with every part, each when all parts of the one before are done.
+
+    `light` and `rasterize` need not wait for each other, nor do the steps of one part within `find` … `shade`.
+    """
+
+    def __init__(self, avatar: BakedAvatar, size: int, parts: int) -> None:
+        count, faces = len(avatar.base), len(avatar.faces)
+        self.avatar = avatar
+        self.size = size
+        self.parts = parts
+        self.face_id = np.full((size, size), -1, np.int32)
+        self.nearness = np.zeros((size, size), np.float32)
+        self.edges = Edges.buffers(size, size)
+        self.rows = [share(-(-size // TILE), part, parts)[0] * TILE for part in range(parts)] + [size]
+        self._overlays = np.empty(faces - avatar.surface_count, np.int32)
+        self._keys = np.empty(len(self._overlays), np.float32)
+        self._overlay_count = 0
+        self._free = [0] * parts
+        self._state = avatar.texture_basis.blank() if avatar.texture_basis else ResidualTexture(np.zeros((0, 0, 4), np.int16), np.zeros((0, 0), np.float32))
+        self.surface = Surface(
+            points=np.zeros((count, 3), np.float32),
+            vertices=np.zeros((count, 3), np.float32),
+            normals=np.zeros((count, 3), np.float32),
+            light=np.zeros((count, 4), np.float32),
+            faces=avatar.faces,
+            face_region=avatar.face_region,
+            component=avatar.component,
+            setup=np.zeros((faces, SETUP_COLUMNS), np.float32),
+            box=np.zeros((faces, 4), np.int32),
+            lights=avatar.lights,
+            materials=avatar.materials,
+            texels=avatar.texture.texels,
+            level=avatar.texture.level,
+            residual=self._state.texels,
+        )
+        self._pose: Pose | None = None
+
+    def begin(self, pose: Pose) -> None:
+        """Takes the pose of the frame to come."""
+        self._pose = pose
+
+    def pose(self, part: int) -> None:
+        """Vertices in camera space and in the picture; the texture's blend."""
+        assert self._pose is not None
+        surface, camera, size = self.surface, self.avatar.camera, self.size
+        first, last = share(len(surface.vertices), part, self.parts)
+        self.avatar.pose_range(self._pose, first, last, surface.vertices)
+        centre = [size * (0.5 + offset) for offset in camera.principal]
+        project(surface.vertices, camera.focal * size, centre[0], centre[1], first, last, surface.points)
+        basis = self.avatar.texture_basis
+        if basis is not None:
+            basis.update(self._pose.texture, *share(len(basis.scale), part, self.parts), self._state)
+
+    def prepare(self, part: int) -> None:
+        """Set-up of the triangles: the surface's, then the overlay's."""
+        surface, count = self.surface, self.avatar.surface_count
+        for low, high, two_sided in ((0, count, False), (count, len(surface.faces), True)):
+            first, last = (low + bound for bound in share(high - low, part, self.parts))
+            set_up(surface.points, surface.faces, first, last, two_sided, self.size, self.size, surface.setup, surface.box)
+            set_up_texture(self.avatar.corner_uv, surface.level, self.avatar.glossy, surface.box, first, last, surface.setup)
+
+    def light(self, part: int) -> None:
+        """Normals and light of the vertices; the first part also sorts the overlay."""
+        surface, avatar = self.surface, self.avatar
+        first, last = share(len(surface.vertices), part, self.parts)
+        light_vertices(
+            avatar.lights,
+            avatar.materials,
+            surface.vertices,
+            surface.faces,
+            avatar.around.start,
+            avatar.around.face,
+            avatar.vertex_region,
+            first,
+            last,
+            surface.normals,
+            surface.light,
+        )
+        if part == 0:
+            self._overlay_count = sort_far_to_near(surface.points, surface.faces, surface.box, avatar.surface_count, self._overlays, self._keys)
+
+    def rasterize(self, part: int) -> None:
+        """One sample a pixel."""
+        surface = self.surface
+        low, high = self.rows[part], self.rows[part + 1]
+        rasterize_rows(surface.points, surface.faces, self.avatar.surface_count, surface.setup, surface.box, low, high, self.face_id, self.nearness)
+
+    def find(self, part: int) -> None:
+        """Edge pixels, and eight samples for each."""
+        surface, low, high = self.surface, self.rows[part], self.rows[part + 1]
+        first, last = share(len(self.edges.place), part, self.parts)
+        self._free[part] = find_edges(self.face_id, self.nearness, surface.setup, surface.component, low, high, first, last, self.edges)
+        sample_edges(surface.setup, surface.box, self.avatar.surface_count, low, high, self.edges)
+
+    def shade(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
+        """Interior pixels over the backdrop in `out` (size, size, 3)."""
+        shade_rows(self.surface, self.face_id, self.edges.slot, mirror, self.rows[part], self.rows[part + 1], out)
+
+    def resolve(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
+        """Edge pixels over the backdrop in `out`."""
+        first, _ = share(len(self.edges.place), part, self.parts)
+        resolve_edges(self.surface, self.edges, first, self._free[part], mirror, out)
+
+    def overlay(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
+        """The overlay over what is in `out`."""
+        order = self._overlays[: self._overlay_count]
+        draw_overlays(self.surface, order, self.nearness, mirror, self.rows[part], self.rows[part + 1], out)
+
+    def balance(self) -> None:
+        """Shares the next frame's rows out so that every part has as much to do as in this frame."""
+        if self.parts == 1:
+            return
+        work = (self.face_id >= 0).sum(1) + EDGE_WORK * (self.edges.slot >= 0).sum(1) + EMPTY_WORK * self.size
+        done = np.cumsum(work)
+        for part in range(1, self.parts):
+            row = int(np.searchsorted(done, done[-1] * part / self.parts))
+            self.rows[part] = min(max(round(row / TILE) * TILE, self.rows[part - 1]), self.size)
