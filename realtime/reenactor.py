@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,9 +20,11 @@ from realtime.packets import FaceObservation, RenderedFrame, Tracking, VideoPack
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
+    from realtime.retarget import AvatarRig
 
 HEAD = Path(__file__).resolve().parents[1] / "assets" / "open_head.safetensors"
 LANDMARKER = "face_landmarker.task"
+WARM_FRAMES = 20
 
 
 class Reenactor(Protocol):
@@ -47,7 +49,11 @@ class Reenactor(Protocol):
     def set_background(self, name: str) -> None:
         """`avatar`, `gradient`, `green`, `checker` or `#rrggbb`."""
 
-    def set_mirror(self, enabled: bool) -> None: ...
+    def set_mirror(self, enabled: bool) -> None:
+        """Whether the picture is flipped, as in a mirror; it is not at first."""
+
+    def close(self) -> None:
+        """Frees what it holds; nothing is asked of it afterwards."""
 
 
 class ReenactorFactory(Protocol):
@@ -68,28 +74,34 @@ class Solver(Protocol):
         """None: no face, or none that can be made out."""
 
 
-class Retargets(Protocol):
+class Driver(Protocol):
+    """Turns the driver's parameters into the avatar's (realtime.retarget.Retargeter)."""
+
+    def use(self, avatar: AvatarRig) -> None: ...
+
     def calibrate(self) -> None: ...
 
     def retarget(self, params: HeadParams | None, pts_s: float) -> HeadParams: ...
 
 
-class Renders(Protocol):
-    """A renderer that wears one avatar."""
+class Renderer(Protocol):
+    """Shows one avatar at a time (realtime.renderer.AvatarRenderer)."""
+
+    def set_avatar(self, avatar: BakedAvatar) -> None: ...
 
     def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]:
-        """(size * 3 / 2, size); may be a buffer that the next call writes to."""
+        """(size * 3 / 2, size); may be a buffer that a later call writes to."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Outfit:
-    """What changes with the avatar."""
+class Wardrobe:
+    """An avatar as the stages want it."""
 
     avatar_id: str
-    retargeter: Retargets
-    renderer: Renders
-    neutral: HeadParams
-    """The avatar at rest."""
+    avatar: BakedAvatar
+    rig: AvatarRig
 
 
 class StagedReenactor:
@@ -98,25 +110,36 @@ class StagedReenactor:
     Args:
         tracker: follows one face; keeps state between frames.
         solver: head parameters of that face; keeps state between frames.
-        dress: makes the stages that depend on the avatar; raises HeadcastError where there is none of that name.
-        avatar_id: the avatar worn first.
+        driver: already uses the rig of `worn`.
+        renderer: already shows the avatar of `worn`.
+        worn: the avatar worn first.
+        fetch: finds another; raises HeadcastError where there is none of that name.
         clock: seconds, for the timings.
     """
 
     def __init__(
-        self, tracker: Tracker, solver: Solver, dress: Callable[[str], Outfit], avatar_id: str, clock: Callable[[], float] = time.perf_counter
+        self,
+        tracker: Tracker,
+        solver: Solver,
+        driver: Driver,
+        renderer: Renderer,
+        worn: Wardrobe,
+        fetch: Callable[[str], Wardrobe],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._tracker = tracker
         self._solver = solver
-        self._dress = dress
-        self._outfit = dress(avatar_id)
+        self._driver = driver
+        self._renderer = renderer
+        self._worn = worn
+        self._fetch = fetch
         self._background = "avatar"
-        self._mirror = True
+        self._mirror = False
         self._clock = clock
 
     @property
     def avatar_id(self) -> str:
-        return self._outfit.avatar_id
+        return self._worn.avatar_id
 
     def step(self, packet: VideoPacket) -> RenderedFrame:
         start = self._clock()
@@ -124,7 +147,7 @@ class StagedReenactor:
         tracked = self._clock()
         params = self._solver.solve(observation)
         solved = self._clock()
-        pose = self._outfit.retargeter.retarget(params, packet.pts_s)
+        pose = self._driver.retarget(params, packet.pts_s)
         retargeted = self._clock()
         i420 = self._render(pose)
         rendered = self._clock()
@@ -137,15 +160,17 @@ class StagedReenactor:
         return RenderedFrame(i420, packet.pts_s, packet.received_at, observation.tracking, stage_ms, pose)
 
     def placeholder(self) -> RenderedFrame:
-        neutral = self._outfit.neutral
+        neutral = self._worn.avatar.neutral()
         return RenderedFrame(self._render(neutral), 0.0, 0.0, Tracking.LOST, params=neutral)
 
     def calibrate(self) -> None:
-        self._outfit.retargeter.calibrate()
+        self._driver.calibrate()
 
     def set_avatar(self, avatar_id: str) -> None:
-        if avatar_id != self._outfit.avatar_id:
-            self._outfit = self._dress(avatar_id)
+        if avatar_id != self._worn.avatar_id:
+            self._worn = self._fetch(avatar_id)
+            self._driver.use(self._worn.rig)
+            self._renderer.set_avatar(self._worn.avatar)
 
     def set_background(self, name: str) -> None:
         self._background = name
@@ -153,9 +178,12 @@ class StagedReenactor:
     def set_mirror(self, enabled: bool) -> None:
         self._mirror = enabled
 
+    def close(self) -> None:
+        self._renderer.close()
+
     def _render(self, params: HeadParams) -> NDArray[np.uint8]:
         """A picture of its own: the encoder still reads the last one while the next is rendered."""
-        return self._outfit.renderer.render_i420(params, self._background, self._mirror).copy()
+        return self._renderer.render_i420(params, self._background, self._mirror).copy()
 
 
 class StageFactory:
@@ -174,36 +202,65 @@ class StageFactory:
         self._head: HeadModel | None = None
 
     def warm(self) -> None:
-        """Reads the head and the networks, and runs every stage once, so that nothing is left to compile.
+        """Reads the head, the networks and the default avatar, and runs every stage, so that nothing is left to compile.
 
         Raises:
-            MissingAsset: a file is not on this machine; the message says how to get it.
+            ModelError: a file is missing or damaged; the message says how to get it.
         """
         reenactor = self.create(self._default_id)
-        blank = np.zeros((480, 640, 3), np.uint8)
-        reenactor.step(VideoPacket(blank, 0.0, 0.0))
+        reenactor.step(VideoPacket(np.zeros((480, 640, 3), np.uint8), 0.0, 0.0))
         reenactor.placeholder()
+        reenactor.close()
+        _warm_solver(self._read_head())
 
-    def create(self, avatar_id: str) -> Reenactor:
+    def create(self, avatar_id: str) -> StagedReenactor:
         from models.landmarker import FaceLandmarker
         from realtime.regression import ParameterSolver
+        from realtime.renderer import AvatarRenderer
+        from realtime.retarget import Retargeter
         from realtime.tracking import FaceTracker
 
-        head = self._read_head()
-        return StagedReenactor(FaceTracker(FaceLandmarker(installed_weights())), ParameterSolver(head), lambda name: self._dress(name, head), avatar_id)
+        head, worn = self._read_head(), self._fetch(avatar_id)
+        solver = ParameterSolver(head)
+        driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
+        return StagedReenactor(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, AvatarRenderer(worn.avatar, self._size), worn, self._fetch)
 
     def _read_head(self) -> HeadModel:
         if self._head is None:
             self._head = load_head(HEAD)
         return self._head
 
-    def _dress(self, avatar_id: str, head: HeadModel) -> Outfit:
-        from realtime.renderer import AvatarRenderer
-        from realtime.retarget import Retargeter
-
+    def _fetch(self, avatar_id: str) -> Wardrobe:
         avatar = self._load(avatar_id)
-        neutral = HeadParams.neutral(len(avatar.expression_names))
-        return Outfit(avatar_id, Retargeter(head.expression_names, avatar), AvatarRenderer(avatar, self._size), neutral)
+        return Wardrobe(avatar_id, avatar, rig_of(avatar))
+
+
+def _warm_solver(head: HeadModel) -> None:
+    """Shows a solver the head's own landmarks, as if seen by a camera, for long enough that all of it has run."""
+    from models.landmarker import COEFFICIENT_NAMES
+    from realtime.regression import ParameterSolver
+
+    solver = ParameterSolver(head)
+    points = np.nan_to_num(head.landmarks(head.template)) * (1500.0, -1500.0, -1500.0) + (320.0, 240.0, 0.0)
+    face = FaceObservation(Tracking.OK, 640, 480, 0.0, points.astype(np.float32), np.zeros(len(COEFFICIENT_NAMES), np.float32), 1.0)
+    for frame in range(WARM_FRAMES):
+        solver.solve(replace(face, pts_s=frame / 30))
+
+
+def rig_of(avatar: BakedAvatar) -> AvatarRig:
+    """What the retargeter must know of an avatar."""
+    from realtime.retarget import AvatarRig
+
+    ranges = avatar.ranges
+    return AvatarRig(
+        expression_names=avatar.expression_names,
+        expression_min=ranges.expression[:, 0],
+        expression_max=ranges.expression[:, 1],
+        rotation_limit=np.abs(ranges.rotation).max(1),
+        neck_limit=np.abs(ranges.neck).max(1),
+        gaze_limit=np.abs(ranges.gaze).max(1),
+        default_translation=np.array(avatar.camera.translation),
+    )
 
 
 def installed_weights() -> Path:

@@ -134,6 +134,12 @@ class Seat:
         elif frame is not None:
             self._step(self._reenactor, frame, clock)
 
+    def close(self) -> None:
+        """Frees the avatar; nothing is asked of the seat afterwards."""
+        self._failed = True
+        if self._reenactor is not None:
+            self._reenactor.close()
+
     def _create(self) -> None:
         try:
             self._reenactor = self._factory.create(self._avatar_id)
@@ -194,6 +200,7 @@ class Worker:
         self._clock = clock
         self._condition = threading.Condition()
         self._seats: list[Seat] = []
+        self._left: deque[Seat] = deque()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self.warm = False
@@ -223,10 +230,12 @@ class Worker:
         return seat
 
     def leave(self, seat: Seat) -> None:
-        """Gives a place back; no work begins there any more."""
+        """Gives a place back; no work begins there any more, and the thread frees what it held."""
         with self._condition:
             if seat in self._seats:
                 self._seats.remove(seat)
+                self._left.append(seat)
+                self._condition.notify()
 
     def _wake(self) -> None:
         with self._condition:
@@ -244,14 +253,24 @@ class Worker:
                 seat.work(self._clock)
             except Exception:
                 logger.exception("a listener failed")
+        self._clear_away(self._seats)
 
     def _next(self) -> Seat | None:
         """The seat whose turn it is, which then goes to the end of the line; waits for work. None: closing."""
         with self._condition:
             while not self._closing:
+                self._clear_away(self._left)
                 for position, seat in enumerate(self._seats):
                     if seat.has_work():
                         self._seats.append(self._seats.pop(position))
                         return seat
                 self._condition.wait()
+        self._clear_away(self._left)
         return None
+
+    def _clear_away(self, seats: list[Seat] | deque[Seat]) -> None:
+        while seats:
+            try:
+                seats.pop().close()
+            except Exception:
+                logger.exception("an avatar could not be freed")

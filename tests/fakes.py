@@ -116,6 +116,9 @@ class FakeReenactor:
     def set_mirror(self, enabled: bool) -> None:
         self.calls.append(("mirror", enabled))
 
+    def close(self) -> None:
+        self.calls.append("close")
+
     def _picture(self, luma: int) -> NDArray[np.uint8]:
         picture = np.full((self.size * 3 // 2, self.size), 128, np.uint8)
         picture[: self.size] = luma

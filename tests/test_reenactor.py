@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -7,7 +9,7 @@ from numpy.typing import NDArray
 from models.head import HeadParams
 from realtime.errors import NotFound
 from realtime.packets import FaceObservation, Tracking, VideoPacket
-from realtime.reenactor import Outfit, StagedReenactor
+from realtime.reenactor import StagedReenactor, Wardrobe
 
 PARAMS = HeadParams.neutral(2)
 
@@ -19,6 +21,7 @@ class Stages:
         self.log: list[tuple[object, ...]] = []
         self.tracking = Tracking.OK
         self.now = 0.0
+        self.buffer = np.zeros((6, 4), np.uint8)
 
     def clock(self) -> float:
         self.now += 0.001
@@ -32,35 +35,40 @@ class Stages:
         self.log.append(("solve", observation.tracking))
         return None if observation.tracking is Tracking.LOST else PARAMS
 
-    def dress(self, avatar_id: str) -> Outfit:
+    def fetch(self, avatar_id: str) -> Wardrobe:
         if avatar_id == "nobody":
             raise NotFound("no such avatar")
-        return Outfit(avatar_id, Retargets(self, avatar_id), Renders(self, avatar_id), HeadParams.neutral(3))
+        return Wardrobe(avatar_id, Avatar(avatar_id), f"rig of {avatar_id}")  # type: ignore[arg-type]
 
-
-class Retargets:
-    def __init__(self, stages: Stages, avatar_id: str) -> None:
-        self.stages = stages
-        self.avatar_id = avatar_id
+    def use(self, rig: object) -> None:
+        self.log.append(("use", rig))
 
     def calibrate(self) -> None:
-        self.stages.log.append(("calibrate", self.avatar_id))
+        self.log.append(("calibrate",))
 
     def retarget(self, params: HeadParams | None, pts_s: float) -> HeadParams:
-        self.stages.log.append(("retarget", params is None, pts_s))
+        self.log.append(("retarget", params is None, pts_s))
         return HeadParams.neutral(5)
 
-
-class Renders:
-    def __init__(self, stages: Stages, avatar_id: str) -> None:
-        self.stages = stages
-        self.avatar_id = avatar_id
-        self.buffer = np.zeros((6, 4), np.uint8)
+    def set_avatar(self, avatar: object) -> None:
+        assert isinstance(avatar, Avatar)
+        self.log.append(("set_avatar", avatar.name))
 
     def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]:
-        self.stages.log.append(("render", self.avatar_id, len(params.expression), background, mirror))
+        self.log.append(("render", len(params.expression), background, mirror))
         self.buffer += 1
         return self.buffer
+
+    def close(self) -> None:
+        self.log.append(("close",))
+
+
+@dataclass
+class Avatar:
+    name: str
+
+    def neutral(self) -> HeadParams:
+        return HeadParams.neutral(3)
 
 
 @pytest.fixture
@@ -70,7 +78,7 @@ def stages() -> Stages:
 
 @pytest.fixture
 def reenactor(stages: Stages) -> StagedReenactor:
-    return StagedReenactor(stages, stages, stages.dress, "ada", stages.clock)
+    return StagedReenactor(stages, stages, stages, stages, stages.fetch("ada"), stages.fetch, stages.clock)
 
 
 def packet(pts_s: float = 2.0) -> VideoPacket:
@@ -105,22 +113,33 @@ def test_a_frame_handed_out_is_never_written_to_again(reenactor: StagedReenactor
 def test_the_placeholder_needs_no_frame(stages: Stages, reenactor: StagedReenactor) -> None:
     reenactor.set_background("green")
     frame = reenactor.placeholder()
-    assert stages.log == [("render", "ada", 3, "green", True)]
+    assert stages.log == [("render", 3, "green", False)]
     assert frame.tracking is Tracking.LOST
 
 
 def test_settings_and_the_avatar_take_hold_with_the_next_frame(stages: Stages, reenactor: StagedReenactor) -> None:
     reenactor.set_background("#102030")
-    reenactor.set_mirror(False)
+    reenactor.set_mirror(True)
     reenactor.set_avatar("bo")
     reenactor.calibrate()
     reenactor.step(packet())
-    assert stages.log[0] == ("calibrate", "bo")
-    assert stages.log[-1] == ("render", "bo", 5, "#102030", False)
+    assert stages.log[:3] == [("use", "rig of bo"), ("set_avatar", "bo"), ("calibrate",)]
+    assert stages.log[-1] == ("render", 5, "#102030", True)
     assert reenactor.avatar_id == "bo"
 
 
-def test_an_avatar_that_cannot_be_worn_leaves_the_old_one_on(reenactor: StagedReenactor) -> None:
+def test_the_avatar_worn_already_is_not_put_on_again(stages: Stages, reenactor: StagedReenactor) -> None:
+    reenactor.set_avatar("ada")
+    assert stages.log == []
+
+
+def test_closing_frees_the_renderer(stages: Stages, reenactor: StagedReenactor) -> None:
+    reenactor.close()
+    assert stages.log == [("close",)]
+
+
+def test_an_avatar_that_cannot_be_worn_leaves_the_old_one_on(stages: Stages, reenactor: StagedReenactor) -> None:
     with pytest.raises(NotFound):
         reenactor.set_avatar("nobody")
     assert reenactor.avatar_id == "ada"
+    assert stages.log == []

@@ -258,6 +258,18 @@ def test_a_left_seat_gets_no_more_work(desk: Desk) -> None:
     assert not ear.frames
 
 
+def test_what_a_left_seat_held_is_freed_by_the_worker(worker: Worker) -> None:
+    factory = worker._factory
+    assert isinstance(factory, FakeFactory)
+    seats = [worker.seat("ada", Ear(), SessionMetrics()) for _ in range(2)]
+    until(lambda: len(factory.made) == 2)
+    worker.leave(seats[0])
+    until(lambda: factory.made[0].calls == ["close"])
+    assert factory.made[1].calls == []
+    worker.close()
+    assert factory.made[1].calls == ["close"]
+
+
 def test_stages_and_queue_age_are_measured(desk: Desk) -> None:
     metrics = SessionMetrics()
     seat = desk.worker.seat("ada", Ear(), metrics)
