@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +136,8 @@ class HeadModel:
         """(478, 3): the landmark points on a (V, 3) mesh; NaN where the head has none."""
         points = np.einsum("lk,lkc->lc", self.landmark_barycentrics, vertices[self.faces[self.landmark_faces]])
         points[self.landmark_faces < 0] = np.nan
-        return points.astype(np.float32)
+        placed: Float = points.astype(np.float32)
+        return placed
 
 
 def joint_rotations(params: HeadParams) -> NDArray[np.float64]:
@@ -163,13 +165,13 @@ def joint_transforms(joints: Float, rotations: NDArray[np.float64]) -> NDArray[n
 def skin(vertices: Float, joints: Float, rotations: NDArray[np.float64], weights: Float) -> Float:
     """Linear blend skinning: (V, 3) at rest, (5, 3), (5, 3, 3), (V, 5) → (V, 3)."""
     blended = np.tensordot(weights, joint_transforms(joints, rotations), 1)
-    posed = np.einsum("vij,vj->vi", blended[:, :, :3], vertices) + blended[:, :, 3]
-    return posed.astype(np.float32)
+    posed: Float = (np.einsum("vij,vj->vi", blended[:, :, :3], vertices) + blended[:, :, 3]).astype(np.float32)
+    return posed
 
 
 def save_head(path: Path, head: HeadModel) -> None:
     """Bases are stored as float16 (rounding below 0.01 mm at head size), the rest as it is."""
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "template": head.template,
         "identity": head.identity.astype(np.float16),
         "expression": head.expression.astype(np.float16),

@@ -45,8 +45,8 @@ LEAST_FACING = 0.25
 LEAST_HITS = 6
 RIGHT_BROW = ((70, 63, 105, 66, 107), (46, 53, 52, 65, 55))
 LEFT_BROW = ((300, 293, 334, 296, 336), (276, 283, 282, 295, 285))
-OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+OUTER_LIPS: tuple[int, ...] = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+INNER_LIPS: tuple[int, ...] = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 """Around the mouth, point by point beside each other; numbers as in MediaPipe's face mesh (Apache-2.0)."""
 BROW_COLOUR, LIP_COLOUR = (70, 55, 45), (185, 105, 105)
 BRUSH_RADIUS = 0.048
@@ -183,9 +183,7 @@ def _perspective_weights(corners: NDArray[np.float64], x: NDArray[np.float64], y
 def _average(head: HeadModel, studio: Studio, hits: _Hits) -> Embedding:
     """The robust middle of each landmark's hits, on the nearest triangle of its kind; irises where they are known to be."""
     irises = _iris_points(head, studio)
-    embedding = Embedding(
-        np.full(LANDMARK_COUNT, -1, np.int32), np.zeros((LANDMARK_COUNT, 3), np.float32), np.full(LANDMARK_COUNT, NO_SPREAD, np.float32)
-    )
+    embedding = Embedding(np.full(LANDMARK_COUNT, -1, np.int32), np.zeros((LANDMARK_COUNT, 3), np.float32), np.full(LANDMARK_COUNT, NO_SPREAD, np.float32))
     counted = (hits.facing > LEAST_FACING) & (hits.beside_px < FARTHEST_COUNTED_PX)
     for landmark in range(LANDMARK_COUNT):
         own_kind = studio.eyes if landmark >= FIRST_IRIS else studio.skin
@@ -213,7 +211,8 @@ def _iris_points(head: HeadModel, studio: Studio) -> dict[int, NDArray[np.float6
         ball = float(np.median(distance[distance < 0.5 * head.eye_distance_m]))
         for landmark, direction in zip(landmarks, IRIS_DIRECTIONS, strict=True):
             x, y = radius * direction
-            points[landmark] = joints[joint].astype(np.float64) + [x, y, np.sqrt(ball**2 - x * x - y * y)]
+            offset = np.array([x, y, np.sqrt(ball**2 - x * x - y * y)])
+            points[landmark] = joints[joint] + offset
     return points
 
 
@@ -262,8 +261,8 @@ def _make_up(head: HeadModel, embedding: Embedding) -> tuple[Brush, ...]:
     radius = BRUSH_RADIUS * head.eye_distance_m
     brows = [_band(places, upper, lower, (0.3, 0.5, 0.7)) for upper, lower in (RIGHT_BROW, LEFT_BROW)]
     half = len(OUTER_LIPS) // 2 + 1
-    closed = (*OUTER_LIPS, OUTER_LIPS[0]), (*INNER_LIPS, INNER_LIPS[0])
-    lips = [_band(places, closed[0][part], closed[1][part], (0.2, 0.5, 0.8, 1.0)) for part in (slice(None, half), slice(half - 1, None))]
+    outer, inner = OUTER_LIPS + OUTER_LIPS[:1], INNER_LIPS + INNER_LIPS[:1]
+    lips = [_band(places, outer[part], inner[part], (0.2, 0.5, 0.8, 1.0)) for part in (slice(None, half), slice(half - 1, None))]
     strokes = [(points, BROW_COLOUR) for points in brows] + [(points, LIP_COLOUR) for points in lips]
     return tuple(Brush(points, radius, colour) for points, colour in strokes if len(points))
 

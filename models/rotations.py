@@ -17,9 +17,9 @@ def to_matrix(axis_angle: ArrayLike) -> NDArray[np.float64]:
     w = np.asarray(axis_angle, np.float64)
     angle = float(np.linalg.norm(w))
     k = skew(w)
-    if angle < 1e-8:
-        return np.eye(3) + k + 0.5 * k @ k
-    return np.eye(3) + np.sin(angle) / angle * k + (1.0 - np.cos(angle)) / angle**2 * k @ k
+    first, second = (1.0, 0.5) if angle < 1e-8 else (np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2)
+    rotation: NDArray[np.float64] = np.eye(3) + first * k + second * k @ k
+    return rotation
 
 
 def to_axis_angle(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -36,7 +36,8 @@ def to_axis_angle(matrix: ArrayLike) -> NDArray[np.float64]:
     largest = int(np.argmax(axis))
     signs = np.sign(r[largest] + r[:, largest])
     signs[largest] = 1.0
-    return np.pi * axis * signs / np.linalg.norm(axis)
+    half_turn: NDArray[np.float64] = np.pi * axis * signs / np.linalg.norm(axis)
+    return half_turn
 
 
 def from_gaze(yaw: float, pitch: float) -> NDArray[np.float64]:

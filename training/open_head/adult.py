@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.open_head.source import Double, MakeHuman
 
@@ -77,10 +78,11 @@ class AdultMixer:
         sides = np.array([max(-weight, 0.0), 1.0 - abs(weight), max(weight, 0.0)])
         body: Double = self.base + np.einsum("o,g,ognc->nc", origin, gender, self.young)
         body += np.einsum("g,w,gwnc->nc", gender, sides, self.build)
-        return body + age * np.einsum("g,gnc->nc", gender, self.ageing)
+        aged: Double = body + age * np.einsum("g,gnc->nc", gender, self.ageing)
+        return aged
 
     def _details(self, values: Double) -> Double:
-        total = np.zeros_like(self.base)
+        total: Double = np.zeros_like(self.base)
         for axis, value in zip(self.axes, values, strict=True):
             if axis.minus is None:
                 total += abs(value) * axis.plus
@@ -89,11 +91,12 @@ class AdultMixer:
         return total
 
 
-def make_mixer(source: MakeHuman, vertices: np.ndarray, with_details: bool = True) -> AdultMixer:
+def make_mixer(source: MakeHuman, vertices: NDArray[np.int64], with_details: bool = True) -> AdultMixer:
     """The mixer for the given vertices (n,) of the base mesh; without details it only makes the mean adult."""
 
     def macro(name: str) -> Double:
-        return source.target(f"macrodetails/{name}")[vertices]
+        chosen: Double = source.target(f"macrodetails/{name}")[vertices]
+        return chosen
 
     young = np.array([[macro(f"{origin}-{gender}-young") for gender in GENDERS] for origin in ORIGINS])
     old = np.array([macro(f"caucasian-{gender}-old") for gender in GENDERS])
@@ -104,7 +107,7 @@ def make_mixer(source: MakeHuman, vertices: np.ndarray, with_details: bool = Tru
     return AdultMixer(base[vertices], young, old - young[ORIGINS.index("caucasian")], build, axes)
 
 
-def _axes(source: MakeHuman, vertices: np.ndarray) -> tuple[Axis, ...]:
+def _axes(source: MakeHuman, vertices: NDArray[np.int64]) -> tuple[Axis, ...]:
     axes = []
     for folder in DETAIL_FOLDERS:
         names = [name for name in source.targets(folder) if "breast" not in name and "trunk" not in name and "head-trans" not in name]

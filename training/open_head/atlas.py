@@ -38,7 +38,8 @@ def place(unit: Double, slot: str) -> Double:
     """The unit square (n, 2) → its slot, less the padding."""
     left, top, right, bottom = SLOTS[slot]
     low = np.array([left + PADDING, top + PADDING])
-    return low + unit * (np.array([right - PADDING, bottom - PADDING]) - low)
+    placed: Double = low + unit * (np.array([right - PADDING, bottom - PADDING]) - low)
+    return placed
 
 
 def _follows(first: Double, second: Double) -> float:

@@ -113,4 +113,5 @@ def mirror_vertices(cut: Cut) -> NDArray[np.int64]:
 
 def _mirrored_rows(points: Double) -> NDArray[np.int64]:
     """For each of (n, 3), symmetric about x = 0, its mirror image."""
-    return np.linalg.norm((points * FLIP)[:, None] - points[None], axis=2).argmin(1)
+    rows: NDArray[np.int64] = np.linalg.norm((points * FLIP)[:, None] - points[None], axis=2).argmin(1)
+    return rows

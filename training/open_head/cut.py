@@ -118,7 +118,7 @@ def lower_arms(cut: Cut, points: Double) -> Double:
     return moved
 
 
-def boundary_chain(faces: NDArray[np.int32]) -> dict[int, int]:
+def boundary_chain(faces: NDArray[np.integer]) -> dict[int, int]:
     """For each vertex of a border of (F, 3) the next one, in the direction in which the triangles run along it."""
     edges = {(int(a), int(b)) for face in faces for a, b in ((face[0], face[1]), (face[1], face[2]), (face[2], face[0]))}
     return {a: b for a, b in sorted(edges) if (b, a) not in edges}

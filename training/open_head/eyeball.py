@@ -46,7 +46,7 @@ def eyeball_uv() -> tuple[Double, NDArray[np.int32]]:
     return 0.5 + 0.5 * np.concatenate([[[0.0, 0.0]], rings, edge]), triangles
 
 
-def disc_radius(angle: Double | float) -> Double:
+def disc_radius(angle: Double) -> Double:
     """Where an angle from the optical axis (radians) lies in the disc, of radius one: the front takes nearly all of it."""
     return np.interp(angle, np.radians([0.0, 90.0, 145.0, 180.0]), [0.0, 0.86, 0.96, 1.0])
 

@@ -89,7 +89,8 @@ def follow(points: Double, before: Double, after: Double) -> Double:
     """Moves (n, 3) by the affine map that best carries `before` (m, 3) into `after` (m, 3)."""
     centre = before.mean(0)
     matrix = np.linalg.lstsq(np.column_stack([before - centre, np.ones(len(before))]), after, rcond=None)[0]
-    return np.column_stack([points - centre, np.ones(len(points))]) @ matrix
+    moved: Double = np.column_stack([points - centre, np.ones(len(points))]) @ matrix
+    return moved
 
 
 def _columns() -> Double:

@@ -21,6 +21,7 @@ LIP_CLOSING = 0.52
 """How far each lip goes towards the other; a half would just touch."""
 LIP_REACH = 0.12
 SMOOTHING_STEPS = 60
+CHEST_STEPS = 400
 logger = logging.getLogger(__name__)
 
 
@@ -64,7 +65,8 @@ class Template:
         outside = np.union1d(np.setdiff1d(self.islands["head"], self.islands["socket"]), self.region("lashes"))
         offset = self.vertices[outside] - eye.centre
         near = (np.linalg.norm(offset, axis=1) < 1.6 * eye.radius) & (offset[:, 2] > 0.2 * eye.radius)
-        return outside[near]
+        lids: NDArray[np.int64] = outside[near]
+        return lids
 
 
 def make_template(cut: Cut) -> Template:
@@ -115,7 +117,7 @@ def _smooth_chest(raw: Template) -> Double:
     amount[chest] = ramp(5.0 - y, 0.6) * ramp(z - 0.3, 0.4) * ramp(1.6 - np.abs(x), 0.3)
     amount[list(boundary_chain(raw.faces))] = 0.0
     smooth = raw.vertices
-    for _ in range(SMOOTHING_STEPS):
+    for _ in range(CHEST_STEPS):
         smooth = smooth + 0.5 * amount[:, None] * (_neighbour_mean(raw, smooth) - smooth)
     return smooth
 
@@ -151,7 +153,8 @@ def _close_lips(raw: Template, vertices: Double) -> Double:
     for _ in range(SMOOTHING_STEPS):
         shift[near] = _neighbour_mean(raw, shift)[near]
     logger.info("lips: moved by up to %.2f mm", 100.0 * np.abs(shift).max())
-    return vertices + shift
+    closed: Double = vertices + shift
+    return closed
 
 
 def _lip_rim(raw: Template) -> NDArray[np.int64]:
@@ -168,4 +171,6 @@ def _neighbour_mean(raw: Template, field: Double) -> Double:
     """(V, 3): the mean of (V, 3) over each vertex's neighbours."""
     count = len(raw.vertices)
     degree = np.bincount(raw.edges[:, 0], minlength=count).astype(float)
-    return np.stack([np.bincount(raw.edges[:, 0], field[raw.edges[:, 1], axis], count) for axis in range(3)], 1) / degree[:, None]
+    total = np.stack([np.bincount(raw.edges[:, 0], field[raw.edges[:, 1], axis], count) for axis in range(3)], 1)
+    mean: Double = total / degree[:, None]
+    return mean

@@ -40,7 +40,7 @@ def texture_layout(cut: Cut, template: Template, opened: Double) -> tuple[Double
         "left_eye": (unit_eye, eye_faces),
         "right_eye": (unit_eye, eye_faces),
     }
-    faces = [corners]
+    faces: list[NDArray[np.integer]] = [corners]
     for slot, (unit, part_faces) in parts.items():
         faces.append(part_faces + len(uv))
         uv = np.concatenate([uv, atlas.place(unit, slot)])
@@ -63,7 +63,8 @@ def _hidden_edge(points: Double, triangles: NDArray[np.int64]) -> Double:
     """Draws the triangles (m, 3) smaller towards the island's borders, so that what curls inwards at lips and lids does not cover the opening."""
     border = points[list(boundary_chain(triangles))]
     distance = np.linalg.norm(points[triangles].mean(1)[:, None] - border[None], axis=2).min(1)
-    return EDGE_SIZE + (1.0 - EDGE_SIZE) * np.clip(distance / EDGE_REACH, 0.0, 1.0)
+    size: Double = EDGE_SIZE + (1.0 - EDGE_SIZE) * np.clip(distance / EDGE_REACH, 0.0, 1.0)
+    return size
 
 
 def _within(place: Double, centre: tuple[float, float, float], reach: tuple[float, float, float]) -> Double:

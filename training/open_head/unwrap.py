@@ -70,12 +70,13 @@ def relax(uv: Double, points: Double, triangles: NDArray[np.int64], importance: 
     moved = uv * side
     moved = moved * np.sqrt(area.sum() / (0.5 * np.linalg.det(_edges(moved, triangles)).sum()))
     holes = tuple(sorted(_loops(triangles), key=len)[:-1])
-    inverse = np.linalg.inv(rest)
+    inverse = np.linalg.inv(rest).astype(np.float64)
     island = _Island(triangles, inverse, area, _gradient(triangles, inverse, len(uv)), holes, tuple(moved[hole] for hole in holes))
     for _ in range(ROUNDS):
         anchors = island.anchors(moved)
         moved = _line_search(island, moved, _proxy_minimum(island, moved, anchors) - moved, anchors)
-    return moved * side
+    relaxed: Double = moved * side
+    return relaxed
 
 
 def _loops(triangles: NDArray[np.int64]) -> list[NDArray[np.int64]]:
