@@ -1,7 +1,11 @@
-"""Runs the mediapipe package on pictures and writes what it sees. It runs in an environment of its own, since mediapipe 0.10.21 (the last release line that
-reports no usage to its vendor) needs numpy 1.
+"""Runs the mediapipe package on pictures and writes what it sees.
 
-    python mediapipe_landmarks.py face_landmarker.task pictures.npz answers.npz
+It runs in an environment of its own: mediapipe 0.10.21, which reports no usage to its vendor, needs numpy 1, and of what it asks for only this is needed here:
+
+    python -m venv .venv-mediapipe
+    .venv-mediapipe/bin/python -m pip install "numpy<2" "opencv-python-headless<4.12" absl-py attrs flatbuffers matplotlib "protobuf>=4.25.3,<5"
+    .venv-mediapipe/bin/python -m pip install --no-deps mediapipe==0.10.21
+    .venv-mediapipe/bin/python mediapipe_landmarks.py face_landmarker.task pictures.npz answers.npz
 
 `pictures.npz` holds arrays 0000, 0001, … of (height, width, 3) uint8 RGB. `answers.npz` gets `landmarks` (N, 478, 3) in pixels, depth in the same scale,
 NaN where no face was found; `coefficients` (N, 52), and their `names`.
