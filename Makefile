@@ -18,7 +18,7 @@ install: $(STAMPS)/base $(STAMPS)/weights ## only prepare what `make run` needs
 
 weights: $(STAMPS)/weights ## fetch the face landmarker, verified by hash
 
-test: $(STAMPS)/test $(STAMPS)/weights $(STAMPS)/chromium ## install what tests need and run them all
+test: $(STAMPS)/test $(STAMPS)/mediapipe $(STAMPS)/weights $(STAMPS)/chromium ## install what tests need and run them all
 	@HEADCAST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest
 
 lint: $(STAMPS)/test ## ruff and mypy
@@ -30,7 +30,7 @@ assets: $(STAMPS)/assets $(STAMPS)/weights ## build the open head and the defaul
 	@$(BIN)/python -m training.default_avatars --out assets/avatars
 
 clean: ## remove what make made (not the weights)
-	rm -rf $(VENV) $(STAMPS) artifacts
+	rm -rf $(VENV) .venv-mediapipe $(STAMPS) artifacts
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Headcast needs Python 3.11 or newer: set PYTHON=python3.12, say.' >&2; exit 1; }
@@ -47,6 +47,15 @@ $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 	@echo 'Installing what the tests need …'
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
+
+# The reference that the landmarker is compared with, apart from everything else: it pins numpy < 2 and brings an opencv that needs libGL.
+$(STAMPS)/mediapipe: | $(BIN)/python
+	@echo 'Installing mediapipe, the reference of one test, into .venv-mediapipe …'
+	@$(BIN)/python -m venv .venv-mediapipe
+	@.venv-mediapipe/bin/python -m pip install -q --disable-pip-version-check 'numpy<2' 'opencv-python-headless<4.12' absl-py attrs flatbuffers matplotlib 'protobuf>=4.25.3,<5'
+	@.venv-mediapipe/bin/python -m pip install -q --disable-pip-version-check --no-deps mediapipe==0.10.21 2>/dev/null \
+		|| echo 'There is no mediapipe 0.10.21 for this Python: the comparison with it will be skipped.' >&2
+	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/assets: pyproject.toml $(STAMPS)/base
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[assets]'

@@ -15,8 +15,8 @@ from training.default_avatars.compose import REGIONS, Figure, compose
 from training.default_avatars.people import PEOPLE, Person
 from training.default_avatars.portrait import portrait
 
-CAMERA = PortraitCamera(focal=1.45, translation=(0.0, 0.028, -0.62))
-"""A head about half as high as the picture, its eyes a little above the middle."""
+CAMERA = PortraitCamera(focal=1.62, translation=(0.0, 0.020, -0.62))
+"""A head with hair fills six tenths of the picture's height; the shoulders run out of it."""
 TEXTURE_QUALITY = 92
 THUMBNAIL_PX = 256
 STATEMENT = "An invented person, modelled and painted by a program from an open head; no one's likeness was used."

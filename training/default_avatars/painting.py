@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from models.head import LEFT_EYE, RIGHT_EYE
 from training.default_avatars import atlas, eyes, mouth, skin, strands
 from training.default_avatars.noise import fractal_noise
-from training.default_avatars.occlusion import ambient_occlusion
+from training.default_avatars.occlusion import Sky
 from training.default_avatars.parts import Float, Part, joined, vertex_normals
 from training.default_avatars.sitter import Sitter
 
@@ -25,7 +25,7 @@ def paint(sitter: Sitter, parts: list[Part]) -> NDArray[np.uint8]:
     solid = [part for part in parts if part.layer == 0]
     opened = [_opened(sitter, part) for part in solid]
     vertices, faces = joined(solid)
-    open_vertices, _ = joined(opened)
+    closed_sky, open_sky = Sky(vertices, faces), Sky(joined(opened)[0], faces)
     image = np.zeros((atlas.HEIGHT, atlas.WIDTH, 4), np.uint8)
     covered = np.zeros((atlas.HEIGHT, atlas.WIDTH), bool)
     for part, wide in zip(solid, opened, strict=True):
@@ -33,9 +33,9 @@ def paint(sitter: Sitter, parts: list[Part]) -> NDArray[np.uint8]:
         names = np.array(part.region)[spots.face]
         inner = np.isin(names, INSIDE_MOUTH)
         light = np.ones(len(names))
-        for chosen, posed, mesh in ((~inner, part, vertices), (inner, wide, open_vertices)):
+        for chosen, posed, sky in ((~inner, part, closed_sky), (inner, wide, open_sky)):
             if chosen.any():
-                light[chosen] = _light(spots.pick(chosen), posed, mesh, faces)
+                light[chosen] = _light(spots.pick(chosen), posed, sky)
         eye = np.isin(names, ("left_eye", "right_eye"))
         light[eye] = 0.55 + 0.45 * light[eye]
         colour = _colours(sitter, part, spots) * _tinted(light, np.isin(names, ("skin", "lips")))
@@ -49,10 +49,9 @@ def paint(sitter: Sitter, parts: list[Part]) -> NDArray[np.uint8]:
     return atlas.bleed(image, covered)
 
 
-def _light(spots: atlas.Texels, part: Part, vertices: Float, faces: NDArray[np.int32]) -> Float:
-    points = spots.gather(part.vertices, part.faces)
-    open_sky = ambient_occlusion(points, _normals(part, spots), vertices, faces)
-    light: Float = 0.30 + 0.70 * np.clip(open_sky / 0.92, 0.0, 1.0) ** 0.9
+def _light(spots: atlas.Texels, part: Part, sky: Sky) -> Float:
+    share = sky.visible(spots.gather(part.vertices, part.faces), _normals(part, spots))
+    light: Float = 0.30 + 0.70 * np.clip(share / 0.92, 0.0, 1.0) ** 0.9
     return light
 
 

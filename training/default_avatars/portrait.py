@@ -27,18 +27,20 @@ def portrait(figure: Figure, camera: PortraitCamera, size: int) -> NDArray[np.ui
     points = np.stack([x, y, -vertices[:, 2]], -1).astype(np.float32)
     ramp = np.linspace(0.0, 1.0, side)[:, None, None]
     image = np.broadcast_to(GROUND_TOP + (GROUND_BOTTOM - GROUND_TOP) * ramp, (side, side, 3)).copy()
+    nearest = np.full((side, side), np.inf)
     for layer in (0, 1):
-        _draw(image, figure, vertices, points, layer)
+        nearest = _draw(image, nearest, figure, vertices, points, layer)
     small = cv2.resize(image.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     return np.clip(np.round(small * 255.0), 0, 255).astype(np.uint8)
 
 
-def _draw(image: Float, figure: Figure, vertices: Float, points: NDArray[np.float32], layer: int) -> None:
+def _draw(image: Float, nearest: Float, figure: Figure, vertices: Float, points: NDArray[np.float32], layer: int) -> Float:
+    """Blends one layer's faces over the image where nothing drawn before is nearer; returns the new depth, (side, side)."""
     mesh = figure.mesh
-    fragments = CpuRasterizer(len(image), len(image), Bands(1)).rasterize(points, mesh.faces)
-    hit = fragments.face_id >= 0
-    hit[hit] = mesh.face_layer[fragments.face_id[hit]] <= layer
-    face, share = fragments.face_id[hit], fragments.barycentrics[hit].astype(np.float64)
+    chosen = np.flatnonzero(mesh.face_layer == layer)
+    fragments = CpuRasterizer(len(image), len(image), Bands(1)).rasterize(points, mesh.faces[chosen])
+    hit = (fragments.face_id >= 0) & (fragments.depth < nearest)
+    face, share = chosen[fragments.face_id[hit]], fragments.barycentrics[hit].astype(np.float64)
     uv = np.einsum("nk,nkc->nc", share, mesh.uv[mesh.uv_faces[face]].astype(np.float64))
     height, width = figure.texture.shape[:2]
     rows = np.clip((uv[:, 1] * height).astype(int), 0, height - 1)
@@ -54,6 +56,7 @@ def _draw(image: Float, figure: Figure, vertices: Float, points: NDArray[np.floa
     colour = np.clip(texel[:, :3] * light[:, None] + glint[:, None], 0.0, 1.0)
     alpha = texel[:, 3:] if layer else np.ones((len(face), 1))
     image[hit] += (colour - image[hit]) * alpha
+    return np.minimum(nearest, fragments.depth)
 
 
 def _wrapped(cosine: Float) -> Float:
