@@ -94,6 +94,31 @@ def compute(head: HeadModel, landmarker: Landmarker, rasterizer: Rasterizer, see
     return _average(head, studio, _collect(head, studio, landmarker, brushes, _poses(head, seed)))
 
 
+def compute_on_cpu(head: HeadModel) -> Embedding:
+    """The embedding by our own landmarker, whose weights are fetched if need be, and the CPU rasteriser: about a minute.
+
+    Raises:
+        MissingAsset: the weights are not here and cannot be fetched.
+        ValueError: the landmarker saw no face in any drawing.
+    """
+    from models.kernels import Bands
+    from models.landmarker import FaceLandmarker
+    from models.raster.cpu import CpuRasterizer
+    from models.weights import weight_path
+
+    landmarker = FaceLandmarker(weight_path("face_landmarker.task"))
+
+    def find(picture: NDArray[np.uint8]) -> Float | None:
+        result = landmarker.detect_and_landmark(picture)
+        return None if result is None else result.landmarks
+
+    bands = Bands(1)
+    try:
+        return compute(head, find, CpuRasterizer(SIZE_PX, SIZE_PX, bands))
+    finally:
+        bands.close()
+
+
 def _poses(head: HeadModel, seed: int) -> Iterator[Float]:
     """Vertices (V, 3) of several people with several expressions."""
     rng = np.random.default_rng(seed)
