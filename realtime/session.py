@@ -17,7 +17,7 @@ from aiortc.exceptions import InvalidStateError
 
 from realtime import control
 from realtime.config import ServerConfig
-from realtime.errors import HeadcastError
+from realtime.errors import HeadcastError, ServerFull
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap
 from realtime.packets import RenderedFrame, Tracking
@@ -37,6 +37,7 @@ REPORT_EVERY_S = 1.0
 FAREWELL_S = 0.05
 CLOSE_TIMEOUT_S = 2.0
 MAX_BUFFERED_BYTES = 256 * 1024
+RETRY_AFTER_S = 5
 
 
 class SessionState(StrEnum):
@@ -97,6 +98,7 @@ class Session:
         self._started_s = self._heard_s = clock()
         self._connected = False
         self._was_live = False
+        self._failure: HeadcastError | None = None
         self._tracking = Tracking.LOST
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(each.url, each.username, each.credential) for each in config.ice_servers]))
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
@@ -111,7 +113,18 @@ class Session:
 
         Raises:
             Unprocessable: the offer cannot be answered. The session is to be closed then.
+            HeadcastError: the session ended meanwhile, for want of an avatar or because the server stops.
         """
+        try:
+            answer = await self._answer(offer_sdp)
+        except Exception:
+            if self._closing is None:
+                raise
+        if self._closing is not None:
+            raise self._failure or ServerFull("the server is stopping", RETRY_AFTER_S)
+        return answer
+
+    async def _answer(self, offer_sdp: str) -> str:
         self.state = SessionState.CONNECTING
         self._peer.on("connectionstatechange", self._on_connection_state)
         self._peer.on("datachannel", self._on_channel)
@@ -263,7 +276,7 @@ class Session:
         self._enter(SessionState.PAUSED if enabled else SessionState.LIVE if self._was_live else SessionState.WARMING)
 
     def _show(self, frame: RenderedFrame, driven: bool) -> None:
-        if self._closing is not None or (driven and self.state is SessionState.PAUSED):
+        if self._closing is not None:
             return
         self._avatar.show(frame, driven)
         if not driven:
@@ -276,7 +289,8 @@ class Session:
             self._enter(SessionState.LIVE)
 
     def _fail(self, error: Exception) -> None:
-        self._say(control.error(str(error) if isinstance(error, HeadcastError) else "the avatar could not be made; see the server's log", None, None))
+        self._failure = error if isinstance(error, HeadcastError) else HeadcastError("the avatar could not be made; see the server's log")
+        self._say(control.error(str(self._failure), None, None))
         self._close_soon("no avatar")
 
     def _enter(self, state: SessionState) -> None:

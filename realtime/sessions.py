@@ -9,12 +9,10 @@ import secrets
 from realtime.config import ServerConfig
 from realtime.errors import NotFound, ServerFull
 from realtime.rtc.negotiation import check_offer
-from realtime.session import Session
+from realtime.session import RETRY_AFTER_S, Session
 from realtime.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER_S = 5
 
 
 class Sessions:

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import logging
 import re
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from realtime import session as session_module
 from realtime.config import Codec
 from realtime.errors import NotFound, ServerFull, Unprocessable
 from realtime.packets import Tracking
+from realtime.reenactor import Reenactor
+from realtime.rtc import negotiation
 from realtime.session import SessionState
 from tests import fakes
 from tests.fakes import Behaviour, FakeFactory
@@ -180,11 +184,33 @@ async def test_the_cap_holds_under_a_flood() -> None:
 
 
 async def test_an_avatar_that_cannot_be_made_ends_the_session_with_a_word() -> None:
-    factory = FakeFactory(128, [Behaviour(create_error=NotFound("the file is gone"))])
-    async with house(factory) as server, calling() as peer:
-        with contextlib.suppress(NotFound):
-            await server.call(peer)
+    release = threading.Event()
+
+    class Late(FakeFactory):
+        def create(self, avatar_id: str) -> Reenactor:
+            release.wait(10)
+            raise NotFound("the file is gone")
+
+    async with house(Late(128)) as server, calling() as peer:
+        await server.call(peer)
+        await until(lambda: peer.of("state"))
+        release.set()
+        await until(lambda: peer.of("error"))
+        assert peer.of("error")[0]["message"] == "the file is gone"
         await until(lambda: len(server.sessions) == 0)
+
+
+async def test_an_avatar_that_fails_before_the_answer_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = negotiation.answer_offer
+
+    async def slow(*arguments: Any) -> Any:
+        await until(lambda: len(server.sessions) == 0)
+        return await stock(*arguments)
+
+    monkeypatch.setattr(session_module, "answer_offer", slow)
+    async with house(FakeFactory(128, [Behaviour(create_error=NotFound("the file is gone"))])) as server, calling() as peer:
+        with pytest.raises(NotFound, match="the file is gone"):
+            await server.sessions.open(peer.sdp, "ada")
 
 
 async def test_an_audio_section_is_answered_as_inactive() -> None:
