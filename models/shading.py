@@ -36,6 +36,7 @@ Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 Picture = NDArray[np.uint8]
 Words = NDArray[np.uint32]
+Residual = NDArray[np.int16] | None
 ZERO, HALF, ONE, TOP = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(255.0)
 LEVEL_MASK, GLOSSY_FLAG = 63, 64
 """The column LEVEL of `setup`: the texture's level, plus 64 for triangles of glossy regions."""
@@ -66,8 +67,8 @@ class Surface(NamedTuple):
     texels: Words
     level: Int
     """models.texture.Texture."""
-    residual: NDArray[np.int16]
-    """(R, R, 4) models.texture_basis.ResidualTexture; (0, 0, 4) without a basis."""
+    residual: Residual
+    """(R, R, 4) models.texture_basis.ResidualTexture; None without a basis: the kernels are then compiled without it."""
 
 
 @kernel
@@ -110,17 +111,31 @@ def look_up(texels: Words, start: Scalar, width: Scalar, height: Scalar, u: Scal
 
 
 @kernel
-def look_up_residual(residual: NDArray[np.int16], u: Scalar, v: Scalar, channel: int) -> Scalar:
-    """Bilinear, in grey levels, at texture coordinates in 0…1."""
+def look_up_residual(residual: NDArray[np.int16], u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """Bilinear red, green, blue, alpha to add, in grey levels, at texture coordinates in 0…1."""
     side = np.float32(residual.shape[0])
     x = min(max(u * side - HALF, ZERO), side - np.float32(1.01))
     y = min(max(v * side - HALF, ZERO), side - np.float32(1.01))
     column, row = np.int32(x), np.int32(y)
-    along, across = x - np.float32(column), y - np.float32(row)
-    t0, t1 = np.float32(residual[row, column, channel]), np.float32(residual[row, column + 1, channel])
-    t2, t3 = np.float32(residual[row + 1, column, channel]), np.float32(residual[row + 1, column + 1, channel])
-    upper, lower = t0 + along * (t1 - t0), t2 + along * (t3 - t2)
-    return (upper + across * (lower - upper)) * np.float32(1.0 / 64.0)
+    along, across = x - np.float32(column), (y - np.float32(row)) * np.float32(1.0 / 64.0)
+    rest = np.float32(1.0 / 64.0) - across
+    w0, w1, w2, w3 = (ONE - along) * rest, along * rest, (ONE - along) * across, along * across
+    upper, lower = residual[row], residual[row + 1]
+    red = w0 * upper[column, 0] + w1 * upper[column + 1, 0] + w2 * lower[column, 0] + w3 * lower[column + 1, 0]
+    green = w0 * upper[column, 1] + w1 * upper[column + 1, 1] + w2 * lower[column, 1] + w3 * lower[column + 1, 1]
+    blue = w0 * upper[column, 2] + w1 * upper[column + 1, 2] + w2 * lower[column, 2] + w3 * lower[column + 1, 2]
+    alpha = w0 * upper[column, 3] + w1 * upper[column + 1, 3] + w2 * lower[column, 3] + w3 * lower[column + 1, 3]
+    return red, green, blue, alpha
+
+
+@kernel
+def colour_at(texels: Words, start: Scalar, width: Scalar, height: Scalar, residual: Residual, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """Unlit colour and alpha, 0…255, at the texel coordinates of one level."""
+    red, green, blue, alpha = look_up(texels, start, width, height, u, v)
+    if residual is not None:
+        r, g, b, a = look_up_residual(residual, (u + HALF) / np.float32(width), (v + HALF) / np.float32(height))
+        return red + r, green + g, blue + b, min(max(alpha + a, ZERO), TOP)
+    return red, green, blue, alpha
 
 
 @kernel
@@ -135,19 +150,13 @@ def weights_at(setup: Float, f: int, x: Scalar, y: Scalar) -> tuple[Scalar, Scal
 
 @kernel
 def fragment(
-    setup: Float, faces: Int, light: Float, texels: Words, level: Int, residual: NDArray[np.int16], f: int, x: Scalar, y: Scalar
+    setup: Float, faces: Int, light: Float, texels: Words, level: Int, residual: Residual, f: int, x: Scalar, y: Scalar
 ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
     """Lit colour, 0…255 and at times above, and alpha, 0…1, of triangle `f` at the picture's point (x, y); without gloss."""
     b0, b1, b2 = weights_at(setup, f, x, y)
     u, v = b0 * setup[f, U0] + b1 * setup[f, U1] + b2 * setup[f, U2], b0 * setup[f, V0] + b1 * setup[f, V1] + b2 * setup[f, V2]
     k = np.int32(setup[f, LEVEL]) & LEVEL_MASK
-    red, green, blue, alpha = look_up(texels, level[k, 0], level[k, 1], level[k, 2], u, v)
-    if residual.shape[0] > 0:
-        s, t = (u + HALF) / np.float32(level[k, 1]), (v + HALF) / np.float32(level[k, 2])
-        red += look_up_residual(residual, s, t, 0)
-        green += look_up_residual(residual, s, t, 1)
-        blue += look_up_residual(residual, s, t, 2)
-        alpha = min(max(alpha + look_up_residual(residual, s, t, 3), ZERO), TOP)
+    red, green, blue, alpha = colour_at(texels, level[k, 0], level[k, 1], level[k, 2], residual, u, v)
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
     white = (b0 * light[a, 3] + b1 * light[b, 3] + b2 * light[c, 3]) * TOP
     red = red * (b0 * light[a, 0] + b1 * light[b, 0] + b2 * light[c, 0]) + white
@@ -192,22 +201,78 @@ def lay_over(out: Picture, y: int, x: int, red: Scalar, green: Scalar, blue: Sca
 
 @kernel
 def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, out: Picture) -> None:
-    """Lays the pixels without edges of rows low…high - 1 over `out` (H, W, 3), which holds the backdrop."""
+    """Lays the pixels without edges of rows low…high - 1 over `out` (H, W, 3), which holds the backdrop; run by run of one triangle."""
+    setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
+    width = face_id.shape[1]
+    for y in range(low, high):
+        first = 0
+        while first < width:
+            f = face_id[y, first]
+            last = first + 1
+            if f >= 0:
+                while last < width and face_id[y, last] == f:
+                    last += 1
+                if setup[f, LEVEL] < GLOSSY_FLAG:
+                    shade_run(setup, faces, light, texels, level, residual, f, slot, mirror, y, first, last, out)
+            first = last
+
+
+@kernel
+def shade_run(
+    setup: Float,
+    faces: Int,
+    light: Float,
+    texels: Words,
+    level: Int,
+    residual: Residual,
+    f: int,
+    slot: Int,
+    mirror: bool,
+    y: int,
+    first: int,
+    last: int,
+    out: Picture,
+) -> None:
+    """Pixels first…last - 1 of row `y`, which see triangle `f`, as `fragment`: all that is linear in the picture is stepped along the row."""
+    dx, dy = np.float32(first) + HALF - setup[f, CORNER_X], np.float32(y) + HALF - setup[f, CORNER_Y]
+    near, near_step = setup[f, NEAR] + dx * setup[f, NEAR_X] + dy * setup[f, NEAR_Y], setup[f, NEAR_X]
+    p1, p2 = dx * setup[f, B1_X] + dy * setup[f, B1_Y], dx * setup[f, B2_X] + dy * setup[f, B2_Y]
+    q1, q2 = setup[f, B1_X], setup[f, B2_X]
+    p0, q0 = near - p1 - p2, near_step - q1 - q2
+    u, u_step = p0 * setup[f, U0] + p1 * setup[f, U1] + p2 * setup[f, U2], q0 * setup[f, U0] + q1 * setup[f, U1] + q2 * setup[f, U2]
+    v, v_step = p0 * setup[f, V0] + p1 * setup[f, V1] + p2 * setup[f, V2], q0 * setup[f, V0] + q1 * setup[f, V1] + q2 * setup[f, V2]
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    red, red_step = p0 * light[a, 0] + p1 * light[b, 0] + p2 * light[c, 0], q0 * light[a, 0] + q1 * light[b, 0] + q2 * light[c, 0]
+    green, green_step = p0 * light[a, 1] + p1 * light[b, 1] + p2 * light[c, 1], q0 * light[a, 1] + q1 * light[b, 1] + q2 * light[c, 1]
+    blue, blue_step = p0 * light[a, 2] + p1 * light[b, 2] + p2 * light[c, 2], q0 * light[a, 2] + q1 * light[b, 2] + q2 * light[c, 2]
+    white, white_step = p0 * light[a, 3] + p1 * light[b, 3] + p2 * light[c, 3], q0 * light[a, 3] + q1 * light[b, 3] + q2 * light[c, 3]
+    k = np.int32(setup[f, LEVEL]) & LEVEL_MASK
+    start, width, height = level[k, 0], level[k, 1], level[k, 2]
+    for x in range(first, last):
+        if slot[y, x] < 0:
+            depth = ONE / near
+            r, g, bl, alpha = colour_at(texels, start, width, height, residual, u * depth, v * depth)
+            add = white * depth * TOP
+            to = out.shape[1] - 1 - x if mirror else x
+            lay_over(out, y, to, r * red * depth + add, g * green * depth + add, bl * blue * depth + add, alpha * np.float32(1.0 / 255.0))
+        near, u, v, red, green, blue, white = near + near_step, u + u_step, v + v_step, red + red_step, green + green_step, blue + blue_step, white + white_step
+
+
+@kernel
+def shade_glossy_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, out: Picture) -> None:
+    """The pixels of glossy regions that `shade_rows` has left out."""
     setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
     region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
     width = face_id.shape[1]
     for y in range(low, high):
-        cy = np.float32(y) + HALF
         for x in range(width):
             f = face_id[y, x]
-            if f < 0 or slot[y, x] >= 0:
+            if f < 0 or setup[f, LEVEL] < GLOSSY_FLAG or slot[y, x] >= 0:
                 continue
-            cx = np.float32(x) + HALF
+            cx, cy = np.float32(x) + HALF, np.float32(y) + HALF
             red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
-            if setup[f, LEVEL] >= GLOSSY_FLAG:
-                white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
-                red, green, blue = red + white, green + white, blue + white
-            lay_over(out, y, width - 1 - x if mirror else x, red, green, blue, alpha)
+            white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
+            lay_over(out, y, width - 1 - x if mirror else x, red + white, green + white, blue + white, alpha)
 
 
 @kernel

@@ -10,8 +10,7 @@ from models.kernels import share
 from models.lighting import light_vertices
 from models.raster.edges import TILE, Edges, find_edges, sample_edges
 from models.raster.triangles import SETUP_COLUMNS, rasterize_rows, set_up
-from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_rows, sort_far_to_near
-from models.texture_basis import ResidualTexture
+from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_glossy_rows, shade_rows, sort_far_to_near
 
 EDGE_WORK = 5.0
 """What an edge pixel costs, in interior pixels."""
@@ -38,7 +37,7 @@ class Passes:
         self._keys = np.empty(len(self._overlays), np.float32)
         self._overlay_count = 0
         self._free = [0] * parts
-        self._state = avatar.texture_basis.blank() if avatar.texture_basis else ResidualTexture(np.zeros((0, 0, 4), np.int16), np.zeros((0, 0), np.float32))
+        self._state = avatar.texture_basis.blank() if avatar.texture_basis else None
         self.surface = Surface(
             points=np.zeros((count, 3), np.float32),
             vertices=np.zeros((count, 3), np.float32),
@@ -53,7 +52,7 @@ class Passes:
             materials=avatar.materials,
             texels=avatar.texture.texels,
             level=avatar.texture.level,
-            residual=self._state.texels,
+            residual=self._state.texels if self._state else None,
         )
         self._pose: Pose | None = None
 
@@ -70,7 +69,7 @@ class Passes:
         centre = [size * (0.5 + offset) for offset in camera.principal]
         project(surface.vertices, camera.focal * size, centre[0], centre[1], first, last, surface.points)
         basis = self.avatar.texture_basis
-        if basis is not None:
+        if basis is not None and self._state is not None:
             basis.update(self._pose.texture, *share(len(basis.scale), part, self.parts), self._state)
 
     def prepare(self, part: int) -> None:
@@ -116,7 +115,9 @@ class Passes:
 
     def shade(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
         """Interior pixels over the backdrop in `out` (size, size, 3)."""
-        shade_rows(self.surface, self.face_id, self.edges.slot, mirror, self.rows[part], self.rows[part + 1], out)
+        low, high = self.rows[part], self.rows[part + 1]
+        shade_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
+        shade_glossy_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
 
     def resolve(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
         """Edge pixels over the backdrop in `out`."""

@@ -56,20 +56,33 @@ class Edges(NamedTuple):
 
 
 @kernel
-def is_edge(face_id: Int, nearness: Float, setup: Float, component: Int, y: int, x: int, down: int, right: int) -> bool:
-    """Whether an edge runs between the pixel (y, x) and its neighbour below or to the right."""
+def is_step(face_id: Int, nearness: Float, setup: Float, y: int, x: int, down: int, right: int) -> bool:
+    """Whether two neighbouring pixels lie on two sheets: neither triangle, carried on, meets the other within STEP_M."""
     p, q = face_id[y, x], face_id[y + down, x + right]
-    if p == q:
-        return False
-    if p < 0 or q < 0 or component[p] != component[q]:
-        return True
     near_p, near_q = nearness[y, x], nearness[y + down, x + right]
-    step = np.float32(STEP_M) * near_p * near_q
-    if abs(near_p - near_q) < step:
-        return False
     ahead = near_p + down * setup[p, NEAR_Y] + right * setup[p, NEAR_X] - near_q
     back = near_q - down * setup[q, NEAR_Y] - right * setup[q, NEAR_X] - near_p
-    return bool(min(abs(ahead), abs(back)) > step)
+    return bool(min(abs(ahead), abs(back)) > np.float32(STEP_M) * near_p * near_q)
+
+
+@kernel
+def read_parts(face_id: Int, component: Int, y: int, parts: Int) -> None:
+    """The connected part that each pixel of a row sees, -1: none."""
+    last_face, last_part = np.int32(-1), np.int32(-1)
+    for x in range(face_id.shape[1]):
+        f = face_id[y, x]
+        if f != last_face:
+            last_face = f
+            last_part = component[f] if f >= 0 else np.int32(-1)
+        parts[x] = last_part
+
+
+@kernel
+def compare(one: Int, two: Int, near_one: Float, near_two: Float, found: NDArray[np.uint8]) -> None:
+    """For two rows of pixels 1 where the parts differ, 2 where the depth does, for a closer look; vectorised."""
+    for x in range(len(found)):
+        far = abs(near_one[x] - near_two[x]) > np.float32(STEP_M) * near_one[x] * near_two[x]
+        found[x] = np.uint8(1) if one[x] != two[x] else (np.uint8(2) if far else np.uint8(0))
 
 
 @kernel
@@ -79,13 +92,24 @@ def find_edges(face_id: Int, nearness: Float, setup: Float, component: Int, low:
     height, width = face_id.shape
     slot[low:high] = -1
     tile[low // TILE : (high + TILE - 1) // TILE] = 0
+    parts = np.empty((2, width), np.int32)
+    found = np.empty((2, width), np.uint8)
+    found[0, width - 1] = 0
     free = first
-    for y in range(max(low - 1, 0), high):
+    start = max(low - 1, 0)
+    read_parts(face_id, component, start, parts[start % 2])
+    for y in range(start, high):
+        here, below = parts[y % 2], parts[(y + 1) % 2]
+        compare(here[:-1], here[1:], nearness[y, :-1], nearness[y, 1:], found[0, :-1])
+        found[1] = 0
+        if y + 1 < height:
+            read_parts(face_id, component, y + 1, below)
+            compare(here, below, nearness[y], nearness[y + 1], found[1])
         for x in range(width):
-            if x + 1 < width and y >= low and face_id[y, x] != face_id[y, x + 1] and is_edge(face_id, nearness, setup, component, y, x, 0, 1):
+            if y >= low and found[0, x] and (found[0, x] == 1 or is_step(face_id, nearness, setup, y, x, 0, 1)):
                 free = take_slot(slot, tile, place, y, x, free, last)
                 free = take_slot(slot, tile, place, y, x + 1, free, last)
-            if y + 1 < height and face_id[y, x] != face_id[y + 1, x] and is_edge(face_id, nearness, setup, component, y, x, 1, 0):
+            if found[1, x] and (found[1, x] == 1 or is_step(face_id, nearness, setup, y, x, 1, 0)):
                 if y >= low:
                     free = take_slot(slot, tile, place, y, x, free, last)
                 if y + 1 < high:
