@@ -1,7 +1,8 @@
 /**
  * The avatars one may choose from.
  *
- * @typedef {{id: string, name: string, description?: string, licence?: string, consent?: unknown, thumbnail: string}} Avatar
+ * @typedef {{synthetic: boolean, subject: string, expires: string|null}} Consent
+ * @typedef {{id: string, name: string, description?: string, licence?: string, consent?: Consent, thumbnail: string}} Avatar
  */
 
 const SILHOUETTE = 'silhouette.svg';
@@ -11,6 +12,12 @@ export async function fetchAvatars() {
   const response = await fetch('avatars', { headers: { Accept: 'application/json' } });
   if (!response.ok) throw new Error(`The avatars could not be listed (${response.status}).`);
   return response.json();
+}
+
+/** @param {Avatar} avatar @returns {string} whose face it is, and under which licence */
+export function rightsOf({ consent, licence }) {
+  const likeness = consent?.synthetic ? 'Nobody’s likeness' : consent?.subject && `Shows ${consent.subject}, who agreed${consent.expires ? ` until ${consent.expires}` : ''}`;
+  return [likeness, licence].filter(Boolean).join(' · ');
 }
 
 /** Show an avatar's thumbnail, or the silhouette where it has none. @param {HTMLImageElement} image @param {Avatar|undefined} avatar */

@@ -1,5 +1,6 @@
 /** Draws the state into the page. Holds elements, decides nothing. */
 
+import { rightsOf } from './gallery.js';
 import { describe } from './messages.js';
 import { isActive } from './state.js';
 
@@ -87,7 +88,8 @@ export class View {
   /** @param {import('./gallery.js').Avatar|undefined} avatar */
   renderAvatar(avatar) {
     element('avatar-name').textContent = avatar?.name ?? '';
-    element('avatar-note').textContent = [avatar?.description, avatar?.licence].filter(Boolean).join(' · ');
+    element('avatar-note').textContent = avatar?.description ?? '';
+    element('avatar-rights').textContent = avatar ? rightsOf(avatar) : '';
   }
 
   /** @param {string} label */

@@ -66,7 +66,7 @@ def _clip_frames(path: Path) -> Iterator[Image]:
 
 
 def _portrait_frames() -> Iterator[Image]:
-    """The astronaut sways, turns (the middle of the face moves against its outline) and opens the mouth (all below the lips moves down, what appears is dark)."""
+    """The astronaut sways, turns (the middle of the face moves against its outline) and opens the mouth (what is below the lips moves down)."""
     data = pytest.importorskip("skimage.data", reason="no clip in ../shared/data and scikit-image is not installed")
     portrait = np.asarray(data.astronaut()[20:260, 63:383], np.float32)
     y, x = np.mgrid[0:240, 0:320].astype(np.float32)

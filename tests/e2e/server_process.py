@@ -50,7 +50,7 @@ class ServerProcess:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while self.get("/readyz")[0] != 200:
+        while not self.get("/readyz")[1].get("warm"):
             assert self._process.poll() is None, f"the server ended with {self._process.returncode}:\n{self.output()}"
             assert time.monotonic() < deadline, f"the server was not ready in {READY_TIMEOUT_S} s:\n{self.output()}"
             time.sleep(0.1)

