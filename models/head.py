@@ -102,6 +102,8 @@ class HeadModel:
 
     def expression_index(self, name: str) -> int:
         """Raises ValueError where the head has no such shape."""
+        if name not in self.expression_names:
+            raise ValueError(f"the head '{self.name}' should have a shape '{name}'; it has none of that name")
         return self.expression_names.index(name)
 
     def region_faces(self, *names: str) -> NDArray[np.int32]:

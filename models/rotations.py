@@ -36,8 +36,9 @@ def to_axis_angle(matrix: ArrayLike) -> NDArray[np.float64]:
     largest = int(np.argmax(axis))
     signs = np.sign(r[largest] + r[:, largest])
     signs[largest] = 1.0
-    half_turn: NDArray[np.float64] = np.pi * axis * signs / np.linalg.norm(axis)
-    return half_turn
+    axis = axis * signs / np.linalg.norm(axis)
+    near_half_turn: NDArray[np.float64] = axis * (angle if axis @ vee >= 0.0 else -angle)
+    return near_half_turn
 
 
 def from_gaze(yaw: float, pitch: float) -> NDArray[np.float64]:
