@@ -50,6 +50,13 @@ def faceless_frames(seconds: float) -> Iterator[Image]:
         yield (room + generator.normal(0, 2, (HEIGHT, WIDTH, 3))).clip(0, 255).astype(np.uint8)
 
 
+def paired_frames(seconds: float) -> Iterator[Image]:
+    """The same face twice, side by side."""
+    for picture in face_frames(seconds):
+        half = picture[:, WIDTH // 4 : WIDTH * 3 // 4]
+        yield np.concatenate([half, half[:, ::-1]], axis=1)
+
+
 def _clip_frames(path: Path) -> Iterator[Image]:
     """The clip's frames, repeated or left out to make 30 a second, cropped to 4:3."""
     written = 0

@@ -84,7 +84,7 @@ def test_numbers_are_numbers(headcast: Headcast) -> None:
     headcast.press("i")
     shown = ["fps-in", "fps-out", "fps-shown", "dropped", "stage-track", "stage-render", "latency", "round-trip", "ping", "sent-rate", "received-rate"]
     eventually(lambda: all(NUMBER.match(headcast.stat(name)) for name in shown), "a number everywhere")
-    eventually(lambda: float(headcast.stat("fps-out")) > 5, "a frame rate of the avatar")
+    eventually(lambda: float(headcast.stat("fps-out")) > 0, "a frame rate of the avatar")
     eventually(lambda: "512×512" in headcast.stat("received"), "the size of the avatar's picture")
     assert re.match(r"(VP8|H264) \d+×\d+", headcast.stat("sent"))
     headcast.press("i")

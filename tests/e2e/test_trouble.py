@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.browser import DESKTOP, Headcast, eventually
 from tests.e2e.conftest import MakeBrowser
+from tests.e2e.fake_camera import paired_frames, write_camera_file
 from tests.e2e.server_process import ServerProcess
 
 if TYPE_CHECKING:
@@ -47,6 +48,15 @@ def test_face_lost_and_found(make_browser: MakeBrowser, leaving_camera: Path, se
         headcast.shoot(artefacts, "desktop-face-lost")
         headcast.wait_data("tracking", "ok")
         page.wait_for_selector("#hint", state="hidden")
+        assert headcast.text("#status-text") == "Live"
+
+
+def test_several_faces(make_browser: MakeBrowser, tmp_path: Path, server: ServerProcess) -> None:
+    camera = write_camera_file(tmp_path / "pair.mjpeg", paired_frames(2.0))
+    with make_browser(camera) as browser, browser.new_page() as page:
+        headcast = Headcast(page, server.url).go_live()
+        headcast.wait_data("tracking", "multiple")
+        assert headcast.text("#hint-title") == "Several faces in view"
         assert headcast.text("#status-text") == "Live"
 
 
