@@ -142,12 +142,13 @@ def _modules() -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
             self._dirty_vars: set[str] = set()
 
     names = {"scipy.sparse.csc": csc_matrix, "chumpy.ch": Ch}
-    kept = {name: sys.modules.get(name) for name in names}
+    kept = {name: sys.modules.get(name) for name in ("scipy", "scipy.sparse", "chumpy", *names)}
+    for name in kept:
+        if name in names or kept[name] is None:
+            sys.modules[name] = types.ModuleType(name)
     for name, kind in names.items():
         kind.__module__, kind.__qualname__ = name, kind.__name__
-        module = types.ModuleType(name)
-        setattr(module, kind.__name__, kind)
-        sys.modules[name] = module
+        setattr(sys.modules[name], kind.__name__, kind)
     try:
         yield csc_matrix, Ch
     finally:
