@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# Read when numpy is loaded. OpenBLAS's threads spin while they wait and so take the second core from the renderer; the matrices here are small.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import asyncio
 import logging
-import os
 import signal
 import ssl
 import sys

@@ -85,12 +85,14 @@ class FakeReenactor:
         self.size = size
         self.calls: list[object] = []
         self.threads: set[str] = set()
+        self.shapes: set[tuple[int, ...]] = set()
 
     def step(self, packet: VideoPacket) -> RenderedFrame:
         self.threads.add(threading.current_thread().name)
         time.sleep(self.behaviour.delay_s)
         if self.behaviour.crash:
             raise RuntimeError("a fake crash")
+        self.shapes.add(packet.image.shape)
         assert packet.image.dtype == np.uint8
         assert packet.image.ndim == 3
         picture = self._picture(DRIVEN_LUMA)

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 
 from realtime.config import ServerConfig
@@ -41,10 +40,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def calling(audio: bool = False) -> AsyncIterator[Peer]:
-    """A peer that has made its offer; it sends green video once it is answered."""
+async def calling(audio: bool = False, camera: VideoStreamTrack | None = None) -> AsyncIterator[Peer]:
+    """A peer that has made its offer; it sends green video, or the camera's, once it is answered."""
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    connection.addTransceiver(VideoStreamTrack(), "sendrecv")
+    connection.addTransceiver(camera or VideoStreamTrack(), "sendrecv")
     if audio:
         connection.addTransceiver("audio", "sendrecv")
     peer = Peer(connection, connection.createDataChannel("control"))
@@ -88,7 +87,3 @@ async def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-def mean_luma(planes: np.ndarray) -> float:
-    return float(planes[: len(planes) * 2 // 3].mean())

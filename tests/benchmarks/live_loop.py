@@ -9,10 +9,13 @@ to the encoder.
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as server.py does
+
 import argparse
 import asyncio
 import json
-import os
 import platform
 import subprocess
 import sys
