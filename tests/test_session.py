@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import av
@@ -18,10 +19,10 @@ from realtime.errors import NotFound, ServerFull, Unprocessable
 from realtime.packets import Tracking
 from realtime.reenactor import Reenactor
 from realtime.rtc import negotiation
-from realtime.session import SessionState
+from realtime.session import Session, SessionState
 from tests import fakes
 from tests.fakes import Behaviour, FakeFactory
-from tests.peers import calling, house, until
+from tests.peers import Peer, calling, house, until
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +32,21 @@ def no_errors_are_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR and "the avatar's work failed" not in record.getMessage()] == []
 
 
+async def live(session: Session, peer: Peer) -> None:
+    """Waits until frames flow and the control channel is open at both ends."""
+    await until(lambda: session.state is SessionState.LIVE and peer.heard)
+
+
+def tracking_is(peer: Peer, state: str) -> bool:
+    told = peer.of("tracking")
+    return bool(told) and told[-1]["state"] == state
+
+
 async def test_from_new_to_live_to_paused_to_closed() -> None:
     async with house() as server, calling() as peer:
         session = await server.call(peer)
         assert session.state is SessionState.CONNECTING
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         peer.say({"type": "pause", "enabled": True, "id": 5})
         await until(lambda: session.state is SessionState.PAUSED)
         peer.say({"type": "pause", "enabled": False})
@@ -56,7 +67,7 @@ async def test_tracking_is_told_at_the_start_and_on_change() -> None:
         await server.call(peer)
         for tracking in (Tracking.OK, Tracking.MULTIPLE, Tracking.LOST):
             behaviour.tracking = tracking
-            await until(lambda: peer.of("tracking") and peer.of("tracking")[-1]["state"] == tracking)
+            await until(partial(tracking_is, peer, tracking))
         told = [message["state"] for message in peer.of("tracking")]
         assert told[-3:] == ["ok", "multiple", "lost"]
         assert told[:-3] in ([], ["lost"])
@@ -65,7 +76,7 @@ async def test_tracking_is_told_at_the_start_and_on_change() -> None:
 async def test_commands_are_acknowledged_and_reach_the_reenactor() -> None:
     async with house() as server, calling() as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         peer.say({"type": "calibrate", "id": 1})
         peer.say({"type": "set_background", "background": "green", "id": 2})
         peer.say({"type": "mirror", "enabled": False, "id": 3})
@@ -96,7 +107,7 @@ async def test_bad_messages_get_an_error_and_the_session_lives_on() -> None:
     bad = [message for message in BAD if isinstance(message, str | bytes) and message and message != "\ud800"]
     async with house() as server, calling() as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         for message in bad:
             peer.say(message)
         await until(lambda: len(peer.of("error")) == len(bad))
@@ -108,7 +119,7 @@ async def test_bad_messages_get_an_error_and_the_session_lives_on() -> None:
 async def test_a_second_control_channel_and_other_channels_are_closed() -> None:
     async with house() as server, calling() as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         others = [peer.connection.createDataChannel(label) for label in ("control", "chat")]
         await until(lambda: all(channel.readyState == "closed" for channel in others))
         assert session.state is SessionState.LIVE
@@ -117,7 +128,7 @@ async def test_a_second_control_channel_and_other_channels_are_closed() -> None:
 async def test_a_peer_that_says_goodbye_frees_its_slot() -> None:
     async with house() as server, calling() as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         await peer.connection.close()
         await until(lambda: len(server.sessions) == 0)
         await until(lambda: session.state is SessionState.CLOSED)
@@ -128,7 +139,7 @@ async def test_a_silent_peer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "REPORT_EVERY_S", 0.1)
     async with house() as server, calling() as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         peer.connection.getSenders()[0].replaceTrack(None)
         await until(lambda: len(server.sessions) == 0)
         assert session.state is SessionState.CLOSED
@@ -139,7 +150,7 @@ async def test_a_peer_without_a_camera_that_pings_is_kept(monkeypatch: pytest.Mo
     monkeypatch.setattr(session_module, "REPORT_EVERY_S", 0.1)
     async with house() as server, calling() as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         peer.connection.getSenders()[0].replaceTrack(None)
         for number in range(12):
             peer.say({"type": "ping", "t": number})
@@ -243,7 +254,7 @@ async def test_the_camera_may_change_its_size_in_mid_stream() -> None:
 async def test_an_audio_section_is_answered_as_inactive() -> None:
     async with house() as server, calling(audio=True) as peer:
         session = await server.call(peer)
-        await until(lambda: session.state is SessionState.LIVE)
+        await live(session, peer)
         sections = re.split(r"(?=m=)", peer.connection.remoteDescription.sdp)[1:]
         assert [(part.split()[0], "a=inactive" in part) for part in sections] == [("m=video", False), ("m=audio", True), ("m=application", False)]
 
