@@ -20,7 +20,7 @@ Double = NDArray[np.float64]
 
 NEAREST_M = 0.02
 """No landmark is taken to be nearer to the camera than this."""
-ACTIVE_SET_ROUNDS = 6
+ACTIVE_SET_ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,21 +202,21 @@ def moved(state: FrameState, step: Double, bounds: Bounds, has_jaw_joint: bool) 
 def boxed_step(hessian: Double, gradient: Double, low: Double, high: Double) -> Double:
     """Minimises `step @ hessian @ step / 2 + gradient @ step` for `low <= step <= high`, all (P,).
 
-    An active set that starts from what the gradient pushes out of the box, grows by what a step would carry out of it, and stops after a few rounds: the
-    next iteration starts anew.
+    Primal-dual active set (Hintermüller, Ito and Kunisch, SIAM J. Optim. 13, 2002), stopped after a few rounds: the next iteration starts anew.
     """
-    step = np.where((low >= 0.0) & (gradient > 0.0), low, np.where((high <= 0.0) & (gradient < 0.0), high, np.nan))
-    free = np.isnan(step)
-    step[free] = 0.0
+    at_low, at_high = (low >= 0.0) & (gradient > 0.0), (high <= 0.0) & (gradient < 0.0)
+    step = np.zeros(len(gradient))
     for _ in range(ACTIVE_SET_ROUNDS):
-        inside = np.flatnonzero(free)
-        pull = gradient[inside] + hessian[np.ix_(inside, np.flatnonzero(~free))] @ step[~free]
+        step[at_low], step[at_high] = low[at_low], high[at_high]
+        inside = np.flatnonzero(~(at_low | at_high))
+        step[inside] = 0.0
+        pull = (gradient + hessian @ step)[inside]
         step[inside] = np.linalg.solve(hessian[np.ix_(inside, inside)], -pull)
-        out = free & ((step < low) | (step > high))
-        if not out.any():
+        slope = hessian @ step + gradient
+        below, above = (step < low) | (at_low & (slope > 0.0)), (step > high) | (at_high & (slope < 0.0))
+        if (below == at_low).all() and (above == at_high).all():
             break
-        step = np.clip(step, low, high)
-        free &= ~out
+        at_low, at_high = below, above
     return np.clip(step, low, high)
 
 

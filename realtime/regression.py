@@ -64,6 +64,7 @@ class ParameterSolver:
         joints = head.joints(head.template)
         self.neck_offset: Float = joints[1] - joints[0]
         """(3,) metres: from the root joint, about which `HeadParams.rotation` turns, to the neck joint, about which a real head does."""
+        self._side_px = 1.0
         self.reset()
 
     def reset(self) -> None:
@@ -71,7 +72,6 @@ class ParameterSolver:
         self._subject = Subject.average(self._model, self._settings.focal)
         self._state: FrameState | None = None
         self._seen_s = 0.0
-        self._side_px = 1.0
         self._adopt(self._subject)
         self._start_learning()
 

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.head import HeadModel, HeadParams
+from models.landmarker import COEFFICIENT_NAMES
+from models.rotations import to_axis_angle, to_matrix
+from realtime.gauss_newton import Bounds, FrameState, Linearizer, Rest, Subject, Target, boxed_step, moved, project
+from realtime.landmark_model import LandmarkModel, landmark_model
+from realtime.packets import FaceObservation, Tracking
+from realtime.regression import ParameterSolver, SolverSettings
+from tests.synthetic_face import observe, picture_of, synthetic_head
+
+Double = NDArray[np.float64]
+FRAME_S = 1.0 / 30.0
+OPEN_HEAD = Path(__file__).resolve().parents[1] / "assets" / "open_head.safetensors"
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["shapes", "jaw_joint"])
+def head(request: pytest.FixtureRequest) -> HeadModel:
+    return synthetic_head(jaw_joint=request.param)
+
+
+def motion(head: HeadModel, frame: int, amount: float = 1.0, seed: int = 5) -> HeadParams:
+    """A face that turns, talks and looks about, slowly; without identity."""
+    rng = np.random.default_rng(seed)
+    count = len(head.expression_names)
+    phase, pace = rng.uniform(0.0, 6.3, count + 20), rng.uniform(0.8, 2.2, count + 20)
+    wave = np.sin(pace * frame * FRAME_S * 2.0 + phase)
+    jaw_joint = "jawOpen" not in head.expression_names
+    expression = amount * (wave[:count] if jaw_joint else 0.25 * np.maximum(wave[:count], 0.0))
+    if not jaw_joint:
+        expression[head.expression_names.index("tongueOut")] = 0.0
+    rest = wave[count:]
+    return HeadParams(
+        identity=np.zeros(0, np.float32),
+        expression=expression.astype(np.float32),
+        rotation=(np.array([0.15, 0.35, 0.1]) * rest[:3]).astype(np.float32),
+        neck=np.zeros(3, np.float32),
+        jaw=(np.array([0.12 * (1.0 + rest[3]), 0.02 * rest[4], 0.0]) * jaw_joint).astype(np.float32),
+        gaze=(0.15 * np.array([[rest[5], rest[6]], [rest[5], rest[6]]])).astype(np.float32),
+        translation=np.array([0.03 * rest[7], 0.02 * rest[8], -0.6 + 0.05 * rest[9]], np.float32),
+    )
+
+
+def turn_error(found: HeadParams, truth: HeadParams) -> float:
+    """Degrees."""
+    return float(np.degrees(np.linalg.norm(to_axis_angle(to_matrix(found.rotation) @ to_matrix(truth.rotation).T))))
+
+
+def state_of(model: LandmarkModel, seed: int = 3) -> FrameState:
+    rng = np.random.default_rng(seed)
+    return FrameState(
+        to_matrix((0.2, -0.4, 0.1)),
+        np.array([0.03, -0.02, -0.55]),
+        rng.uniform(0.0, 0.4, len(model.expression_names)),
+        rng.normal(0.0, 0.2, (2, 2)),
+        np.array([0.25, 0.05, -0.03]) * model.has_jaw_joint,
+    )
+
+
+def test_landmark_model_equals_the_head(head: HeadModel) -> None:
+    """The reduced head is the whole one, up to the change of skinning weights inside a triangle."""
+    model = landmark_model(head, 12)
+    state = state_of(model)
+    subject = Subject(np.random.default_rng(0).normal(0.0, 1.0, 12), np.zeros((len(model.indices), 3)), 1.0)
+    rest = Rest.of(model, subject)
+    expression = np.zeros(len(head.expression_names), np.float32)
+    expression[model.expression_indices] = state.expression
+    root = rest.joints[0]
+    params = HeadParams(
+        subject.identity.astype(np.float32),
+        expression,
+        to_axis_angle(state.rotation).astype(np.float32),
+        np.zeros(3, np.float32),
+        state.jaw.astype(np.float32),
+        state.gaze.astype(np.float32),
+        (state.translation + state.rotation @ root - root).astype(np.float32),
+    )
+    whole = head.landmarks(head.vertices(params))[model.indices]
+    _, camera = project(model, subject, rest, state)
+    assert np.abs(camera - whole).max() < (1e-3 if model.has_jaw_joint else 1e-5)
+    assert np.sqrt(((camera - whole) ** 2).mean()) < 1e-4
+
+
+def test_unusable_landmarks_are_left_out(head: HeadModel) -> None:
+    model = landmark_model(head, 4)
+    assert 7 not in model.indices
+    assert 8 not in model.indices
+    assert len(model.indices) == 476
+    assert "tongueOut" not in model.expression_names
+
+
+def test_a_head_without_landmarks_is_refused() -> None:
+    bare = synthetic_head()
+    with pytest.raises(ValueError, match="landmark embedding; 0"):
+        ParameterSolver(replace(bare, landmark_faces=np.full(478, -1, np.int32)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_jacobian_equals_finite_differences(head: HeadModel, shared: bool) -> None:
+    """Every column, against moving that unknown a little; robust weights off, and joints at rest for the identity (whose pull on them is left out)."""
+    model = landmark_model(head, 12)
+    state = state_of(model)
+    if shared:
+        state = replace(state, gaze=np.zeros((2, 2)), jaw=np.zeros(3))
+    subject = Subject(np.random.default_rng(1).normal(0.0, 1.0, 12), np.zeros((len(model.indices), 3)), 1.1)
+    rest = Rest.of(model, subject)
+    points, _ = project(model, subject, rest, state)
+    size = model.frame_size
+    target = Target(points + 0.001, model.weights.astype(float), np.zeros(size), np.zeros(size))
+    linearizer = Linearizer(model, huber_knee=1e9)
+    rows = linearizer.linearize(subject, rest, state, target, shared).copy()
+    bounds = Bounds(np.full(size, -np.inf), np.full(size, np.inf))
+    eyes = state.rotation @ (0.5 * (rest.joints[2] + rest.joints[3])) + state.translation
+    whiten = model.weights / (subject.focal * model.eye_distance_m / -eyes[2])
+    assert rows[:, -1] == pytest.approx(((points - target.points) * whiten[:, None]).reshape(-1))
+    tiny = 1e-6
+
+    def seen(column: int, step: float) -> Double:
+        if column < size:
+            moved_state = moved(state, step * np.eye(size)[column], bounds, model.has_jaw_joint)
+            return project(model, subject, rest, moved_state)[0]
+        other = column - size
+        if other == 12:
+            return project(model, replace(subject, focal=subject.focal * float(np.exp(step))), rest, state)[0]
+        person = replace(subject, identity=subject.identity + step * np.eye(12)[other])
+        return project(model, person, Rest.of(model, person), state)[0]
+
+    for column in range(rows.shape[1] - 1):
+        slope = (seen(column, tiny) - seen(column, -tiny)) / (2.0 * tiny) * whiten[:, None]
+        assert rows[:, column] == pytest.approx(slope.reshape(-1), abs=2e-5 * max(1.0, float(np.abs(slope).max()))), column
+
+
+def test_boxed_step_is_the_least_in_the_box() -> None:
+    """Against projected gradient descent, run for long."""
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        half = rng.normal(size=(12, 8))
+        hessian, gradient = half.T @ half + 0.1 * np.eye(8), rng.normal(size=8)
+        low, high = -rng.uniform(0.0, 0.3, 8), rng.uniform(0.0, 0.3, 8)
+        best = np.zeros(8)
+        for _ in range(3000):
+            best = np.clip(best - (hessian @ best + gradient) / np.linalg.eigvalsh(hessian)[-1], low, high)
+
+        def cost(step: Double, hessian: Double = hessian, gradient: Double = gradient) -> float:
+            return float(0.5 * step @ hessian @ step + gradient @ step)
+
+        step = boxed_step(hessian, gradient, low, high)
+        assert (step >= low).all()
+        assert (step <= high).all()
+        assert cost(step) == pytest.approx(cost(best), rel=1e-6)
+
+
+def test_exact_landmarks_are_solved_exactly(head: HeadModel) -> None:
+    """An average person and the right focal length: pose, expression, gaze and jaw come back."""
+    solver = ParameterSolver(head, SolverSettings(identity_slices=0))
+    for frame in range(40):
+        truth = motion(head, frame)
+        found = solver.solve(observe(head, truth, frame * FRAME_S))
+        assert found is not None
+        assert turn_error(found, truth) < 0.2
+        assert np.abs(found.translation - truth.translation).max() < 0.004
+        assert np.abs(found.gaze - truth.gaze).max() < 0.03
+        assert np.abs(found.jaw - truth.jaw).max() < 0.02
+        assert np.sqrt(((found.expression - truth.expression) ** 2).mean()) < 0.12
+    assert solver.focal_px == pytest.approx(640.0)
+    assert solver.error_px < 0.3
+
+
+def test_the_answer_puts_the_head_where_the_landmarks_are(head: HeadModel) -> None:
+    """The returned parameters, through the slow forward pass and the solver's focal length, show the observed landmarks."""
+    solver = ParameterSolver(head)
+    for frame in range(20):
+        seen = observe(head, motion(head, frame), frame * FRAME_S)
+        found = solver.solve(seen)
+    assert found is not None
+    assert seen.landmarks is not None
+    shown = picture_of(head, found, solver.focal_px, 640, 480)
+    used = landmark_model(head, 1).indices
+    assert np.linalg.norm((shown - seen.landmarks)[used, :2], axis=1).mean() < 0.5
+
+
+def test_error_grows_with_noise() -> None:
+    head = synthetic_head()
+    errors = []
+    for noise in (0.3, 1.2):
+        solver, rng = ParameterSolver(head, SolverSettings(identity_slices=0)), np.random.default_rng(2)
+        errors.append(0.0)
+        for frame in range(30):
+            truth = motion(head, frame)
+            found = solver.solve(observe(head, truth, frame * FRAME_S, noise_px=noise, rng=rng))
+            assert found is not None
+            errors[-1] += turn_error(found, truth) / 30.0
+    assert errors[0] < 0.25
+    assert errors[0] < errors[1] < 1.0
+
+
+def test_another_person_and_camera_are_learned() -> None:
+    """Somebody else, and a longer lens: pictures fit better and better, poses stay right, and nothing ever jumps."""
+    head = synthetic_head()
+    person = np.random.default_rng(8).normal(0.0, 1.2, 12).astype(np.float32)
+    solver = ParameterSolver(head)
+    misses, errors, steps, before = [], [], [], None
+    for frame in range(240):
+        truth = replace(motion(head, frame), identity=person)
+        found = solver.solve(observe(head, truth, frame * FRAME_S, focal_px=760.0))
+        assert found is not None
+        misses.append(solver.error_px)
+        errors.append(turn_error(found, truth))
+        if before is not None:
+            steps.append(float(np.abs(found.expression - before).max()))
+        before = found.expression
+    assert np.mean(misses[-60:]) < 0.35 * np.mean(misses[:3])
+    assert np.mean(errors[-60:]) < 1.0
+    assert 640.0 < solver.focal_px < 1000.0
+    assert np.percentile(steps, 99) < 0.25
+    solver.reset()
+    assert solver.focal_px == pytest.approx(640.0)
+    assert not solver.settled
+
+
+def test_learning_comes_to_rest() -> None:
+    head = synthetic_head()
+    solver = ParameterSolver(head)
+    for frame in range(120):
+        solver.solve(observe(head, motion(head, 0), frame * FRAME_S))
+    assert solver.settled
+
+
+def test_outliers_do_not_pull() -> None:
+    """A tenth of the landmarks far off, as behind a hand."""
+    head, rng = synthetic_head(), np.random.default_rng(6)
+    solver = ParameterSolver(head, SolverSettings(identity_slices=0))
+    for frame in range(25):
+        truth = motion(head, frame)
+        seen = observe(head, truth, frame * FRAME_S)
+        assert seen.landmarks is not None
+        if frame > 5:
+            seen.landmarks[rng.choice(478, 48, replace=False), :2] += rng.normal(0.0, 30.0, (48, 2)).astype(np.float32)
+        found = solver.solve(seen)
+        assert found is not None
+        assert turn_error(found, truth) < 1.0
+
+
+def test_nothing_odd_comes_out_or_stays() -> None:
+    """Whatever a tracker might hand over: None or finite; and the next good frame is solved well."""
+    head, rng = synthetic_head(), np.random.default_rng(9)
+    solver = ParameterSolver(head)
+    good = observe(head, motion(head, 0), 0.0)
+    assert good.landmarks is not None
+    assert good.coefficients is not None
+    odd: list[FaceObservation] = [
+        FaceObservation(Tracking.LOST, 640, 480, 0.1),
+        replace(good, landmarks=np.full((478, 3), np.nan, np.float32)),
+        replace(good, landmarks=np.full((478, 3), 1e30, np.float32)),
+        replace(good, landmarks=np.zeros((478, 3), np.float32)),
+        replace(good, landmarks=np.zeros((0, 3), np.float32)),
+        replace(good, landmarks=rng.normal(300.0, 200.0, (478, 3)).astype(np.float32)),
+        replace(good, landmarks=good.landmarks[::-1].copy()),
+        replace(good, landmarks=good.landmarks * (1.0, -1.0, 1.0)),
+        replace(good, coefficients=np.full(52, np.nan, np.float32)),
+        replace(good, coefficients=np.full(52, 1e9, np.float32)),
+        replace(good, coefficients=None),
+        replace(good, width=0, height=0),
+        replace(good, pts_s=float("nan")),
+        replace(good, pts_s=-1e9),
+        replace(good, landmarks=np.float32(1e-3) * good.landmarks),
+        replace(good, landmarks=np.float32(50.0) * good.landmarks),
+    ]
+    for observation in odd:
+        found = solver.solve(observation)
+        if found is not None:
+            parts = (found.identity, found.expression, found.rotation, found.translation, found.gaze, found.jaw)
+            assert all(np.isfinite(part).all() for part in parts)
+        truth = motion(head, 3)
+        after = solver.solve(observe(head, truth, 0.2))
+        assert after is not None
+        assert turn_error(after, truth) < 1.5
+
+
+def test_a_change_of_picture_size_goes_unnoticed() -> None:
+    head = synthetic_head()
+    solver = ParameterSolver(head, SolverSettings(identity_slices=0))
+    for frame in range(20):
+        size, focal = ((640, 480), 640.0) if frame < 10 else ((1280, 960), 1280.0)
+        truth = motion(head, frame)
+        found = solver.solve(observe(head, truth, frame * FRAME_S, focal, size))
+        assert found is not None
+        assert turn_error(found, truth) < 0.2
+        assert solver.focal_px == pytest.approx(focal)
+
+
+def test_a_lost_face_is_found_anywhere() -> None:
+    """Half a second later, upside down nearly, and farther away: a cold start finds it."""
+    head = synthetic_head()
+    solver = ParameterSolver(head, SolverSettings(identity_slices=0))
+    solver.solve(observe(head, motion(head, 0), 0.0))
+    assert solver.solve(FaceObservation(Tracking.LOST, 640, 480, 0.1)) is None
+    for turn in ((0.0, 1.0, 0.0), (0.4, -1.0, 0.3), (0.0, 0.0, 2.5)):
+        truth = replace(motion(head, 4), rotation=np.array(turn, np.float32), translation=np.array([0.1, 0.05, -1.1], np.float32))
+        start = 10.0 * (1.0 + sum(turn))
+        found = solver.solve(observe(head, truth, start))
+        assert found is not None
+        assert turn_error(found, truth) < 0.5
+
+
+def test_a_jump_while_tracked_is_followed() -> None:
+    """Another face takes over from one frame to the next: the warm start fails, the cold one does not."""
+    head = synthetic_head()
+    solver = ParameterSolver(head, SolverSettings(identity_slices=0))
+    solver.solve(observe(head, motion(head, 0), 0.0))
+    truth = replace(motion(head, 1), rotation=np.array([0.1, -0.8, 0.9], np.float32), translation=np.array([-0.2, 0.05, -1.2], np.float32))
+    found = solver.solve(observe(head, truth, FRAME_S))
+    assert found is not None
+    assert turn_error(found, truth) < 1.0
+
+
+def test_a_closed_lid_hides_the_gaze() -> None:
+    """Where the iris can only be guessed, the guess hardly counts."""
+    head = synthetic_head()
+    truth = replace(motion(head, 0, amount=0.0), gaze=np.full((2, 2), 0.25, np.float32))
+    gaze = []
+    for blink in (0.0, 1.0):
+        seen = observe(head, truth, 0.0)
+        assert seen.coefficients is not None
+        seen.coefficients[[COEFFICIENT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]] = blink
+        found = ParameterSolver(head).solve(seen)
+        assert found is not None
+        gaze.append(float(np.abs(found.gaze).mean()))
+    assert gaze[1] < 0.6 * gaze[0]
