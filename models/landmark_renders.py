@@ -97,27 +97,45 @@ class Studio:
 
     def _shade(self, fragments: Fragments, normals: Float, brushes: tuple[Brush, ...]) -> NDArray[np.uint8]:
         seen = fragments.face_id >= 0
-        face = fragments.face_id[seen]
-        barycentrics = fragments.barycentrics[seen]
-        corners = self._head.faces[face]
-        normal = np.einsum("pk,pkc->pc", barycentrics, normals[corners])
-        light = 0.45 + 0.6 * np.clip(normal @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)
-        place = np.einsum("pk,pkc->pc", barycentrics, self._head.template[corners])
+        face, barycentrics = fragments.face_id[seen], fragments.barycentrics[seen]
+        at_vertices = 0.45 + 0.6 * np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)
         colour = self._colours[face]
-        self._paint_irises(colour, place, self.eyes[face])
+        self._paint_irises(colour, face, barycentrics)
         for brush in brushes:
-            _paint(colour, place, self.skin[face], brush)
-        picture = np.tile(np.array(BACKGROUND, np.float32), (SIZE_PX, SIZE_PX, 1))
-        picture[seen] = np.clip(colour * light[:, None], 0.0, 255.0)
+            self._paint(colour, face, barycentrics, brush)
+        colour *= (barycentrics * at_vertices[self._head.faces[face]]).sum(1)[:, None]
+        picture = np.empty((SIZE_PX, SIZE_PX, 3), np.float32)
+        picture[:] = BACKGROUND
+        picture[seen] = np.clip(colour, 0.0, 255.0)
         return _soften(picture).astype(np.uint8)
 
-    def _paint_irises(self, colour: Float, place: Float, on_eye: Mask) -> None:
+    def _places(self, face: NDArray[np.int32], barycentrics: Float) -> Float:
+        """(n, 3) where pixels lie on the template."""
+        corners = self._head.template[self._head.faces[face]]
+        places: Float = (barycentrics[:, :, None] * corners).sum(1)
+        return places
+
+    def _paint_irises(self, colour: Float, face: NDArray[np.int32], barycentrics: Float) -> None:
         """In place. The iris is a disc about the axis through the eye's centre along +z."""
+        pixel = np.flatnonzero(self.eyes[face])
+        place = self._places(face[pixel], barycentrics[pixel])
         own = np.where(place[:, :1] * self._eyes[0, 0] > 0.0, self._eyes[:1], self._eyes[1:])
         away = np.hypot(place[:, 0] - own[:, 0], place[:, 1] - own[:, 1]) / (IRIS_RADIUS * self._head.eye_distance_m)
-        front = on_eye & (place[:, 2] > own[:, 2])
-        colour[front & (away < 1.0)] = IRIS
-        colour[front & (away < PUPIL_SHARE)] = PUPIL
+        front = place[:, 2] > own[:, 2]
+        colour[pixel[front & (away < 1.0)]] = IRIS
+        colour[pixel[front & (away < PUPIL_SHARE)]] = PUPIL
+
+    def _paint(self, colour: Float, face: NDArray[np.int32], barycentrics: Float, brush: Brush) -> None:
+        """In place."""
+        low, high = brush.points.min(0) - 1.5 * brush.radius_m, brush.points.max(0) + 1.5 * brush.radius_m
+        corners = self._head.template[self._head.faces]
+        near = self.skin & (corners.max(1) > low).all(1) & (corners.min(1) < high).all(1)
+        pixel = np.flatnonzero(near[face])
+        place = self._places(face[pixel], barycentrics[pixel])
+        squared = (place**2).sum(1)[:, None] - 2.0 * place @ brush.points.T + (brush.points**2).sum(1)
+        distance = np.sqrt(np.maximum(squared.min(1, initial=np.inf), 0.0))
+        strength = np.clip(1.5 - distance / brush.radius_m, 0.0, 1.0)[:, None]
+        colour[pixel] += strength * (np.array(brush.colour, np.float32) - colour[pixel])
 
 
 def eye_faces(head: HeadModel) -> Mask:
@@ -125,18 +143,6 @@ def eye_faces(head: HeadModel) -> Mask:
     weights = head.skinning_weights[:, [LEFT_EYE, RIGHT_EYE]].sum(1)
     turning: Mask = (weights[head.faces] > 0.5).all(1)
     return turning
-
-
-def _paint(colour: Float, place: Float, on_skin: Mask, brush: Brush) -> None:
-    """In place."""
-    low, high = brush.points.min(0) - 1.5 * brush.radius_m, brush.points.max(0) + 1.5 * brush.radius_m
-    near = np.flatnonzero(on_skin & (place > low).all(1) & (place < high).all(1))
-    if not len(near):
-        return
-    squared = (place[near] ** 2).sum(1)[:, None] - 2.0 * place[near] @ brush.points.T + (brush.points**2).sum(1)
-    distance = np.sqrt(np.maximum(squared.min(1), 0.0))
-    strength = np.clip(1.5 - distance / brush.radius_m, 0.0, 1.0)[:, None]
-    colour[near] += strength * (np.array(brush.colour, np.float32) - colour[near])
 
 
 def _soften(picture: Float) -> Float:

@@ -7,7 +7,7 @@ identities. Needs nothing but a head in the FLAME layout and a landmarker.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,13 +22,15 @@ Float = NDArray[np.float32]
 Landmarker = Callable[[NDArray[np.uint8]], Float | None]
 """A picture (H, W, 3) uint8 RGB → (478, 3) in pixels, or None where it sees no face."""
 
+Views = tuple[tuple[float, float], ...]
+
 NO_SPREAD = 9.0
 """Spread of a landmark that has no point."""
 FIRST_IRIS = 468
 IRIS_POINTS = {RIGHT_EYE: range(468, 473), LEFT_EYE: range(473, 478)}
 IRIS_DIRECTIONS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
 """The centre, then the limbus towards +x, +y, -x, -y, of a face that looks at the camera."""
-VIEWS = tuple((float(yaw), float(pitch)) for yaw in (-25, -12, 0, 12, 25) for pitch in (-12, 0, 12))
+VIEWS: Views = tuple((float(yaw), float(pitch)) for yaw in (-25, -12, 0, 12, 25) for pitch in (-12, 0, 12))
 EXPRESSIONS: tuple[dict[str, float], ...] = (
     {},
     {"jawOpen": 0.35},
@@ -78,20 +80,21 @@ class _Hits:
     face: NDArray[np.int32]
 
 
-def compute(head: HeadModel, landmarker: Landmarker, rasterizer: Rasterizer, seed: int = 0) -> Embedding:
+def compute(head: HeadModel, landmarker: Landmarker, rasterizer: Rasterizer, views: Views = VIEWS, seed: int = 0) -> Embedding:
     """The embedding of any head in the FLAME layout.
 
     Args:
         rasterizer: for pictures of models.landmark_renders.SIZE_PX squared.
+        views: yaw and pitch in degrees to look from.
         seed: of the random identities.
 
     Raises:
         ValueError: the landmarker saw no face in any drawing.
     """
     studio = Studio(head, rasterizer)
-    bare = _average(head, studio, _collect(head, studio, landmarker, (), [head.template]))
+    bare = _average(head, studio, _collect(head, studio, landmarker, (), [head.template], views))
     brushes = _make_up(head, bare)
-    return _average(head, studio, _collect(head, studio, landmarker, brushes, _poses(head, seed)))
+    return _average(head, studio, _collect(head, studio, landmarker, brushes, _poses(head, seed), views))
 
 
 def compute_on_cpu(head: HeadModel) -> Embedding:
@@ -141,10 +144,10 @@ def _with_jaw(head: HeadModel, identity: Float) -> Float:
     return head.vertices(replace(still, identity=identity, jaw=np.array([0.12, 0.0, 0.0], np.float32), translation=np.zeros(3, np.float32)))
 
 
-def _collect(head: HeadModel, studio: Studio, landmarker: Landmarker, brushes: tuple[Brush, ...], poses: Iterator[Float] | list[Float]) -> _Hits:
+def _collect(head: HeadModel, studio: Studio, landmarker: Landmarker, brushes: tuple[Brush, ...], poses: Iterable[Float], views: Views) -> _Hits:
     found, drawings = [], 0
     for vertices in poses:
-        for yaw, pitch in VIEWS:
+        for yaw, pitch in views:
             turn = to_matrix((np.radians(pitch), 0.0, 0.0)) @ to_matrix((0.0, np.radians(yaw), 0.0))
             drawing = studio.draw(vertices, turn.astype(np.float32), brushes)
             landmarks = landmarker(drawing.picture)
@@ -253,7 +256,7 @@ def robust_middle(points: Float, weights: Float) -> tuple[NDArray[np.float64], f
 def closest_on_surface(point: NDArray[np.float64], vertices: Float, faces: NDArray[np.int32], allowed: NDArray[np.int64]) -> tuple[int, NDArray[np.float64]]:
     """The allowed triangle that comes nearest to the point (3,), and the barycentrics of its nearest spot."""
     centres = vertices[faces[allowed]].mean(1)
-    near = allowed[np.argsort(((centres - point) ** 2).sum(1), kind="stable")[:48]]
+    near = allowed[np.argsort(((centres - point) ** 2).sum(1), kind="stable")[:32]]
     best, best_distance, best_weights = -1, np.inf, np.zeros(3)
     for face in near:
         weights = _closest_on_triangle(point, vertices[faces[face]].astype(np.float64))
