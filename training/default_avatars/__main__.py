@@ -7,10 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.avatar_file import AvatarFile, write_avatar
 from models.avatar_parts import AvatarCard, Consent, PortraitCamera, TrainedRange
 from models.head import HeadModel, load_head
 from models.image_blob import encode_image
+from training.default_avatars.backdrop import paint_room
 from training.default_avatars.compose import REGIONS, Figure, compose
 from training.default_avatars.people import PEOPLE, Person
 from training.default_avatars.portrait import portrait
@@ -18,7 +22,7 @@ from training.default_avatars.portrait import portrait
 CAMERA = PortraitCamera(focal=1.62, translation=(0.0, 0.020, -0.62))
 """A head with hair fills six tenths of the picture's height; the shoulders run out of it."""
 TEXTURE_QUALITY = 92
-THUMBNAIL_PX = 256
+THUMBNAIL_PX = 512
 STATEMENT = "An invented person, modelled and painted by a program from an open head; no one's likeness was used."
 
 
@@ -41,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 def make_avatar(head: HeadModel, person: Person) -> AvatarFile:
     """The whole avatar of one person."""
     figure = compose(head, person)
+    room = paint_room(person.room, person.identity_seed)
     return AvatarFile(
-        card=_card(person, figure),
+        card=_card(person, figure, room),
         head_layout=head.name,
         expression_names=head.expression_names,
         regions=REGIONS,
@@ -51,12 +56,13 @@ def make_avatar(head: HeadModel, person: Person) -> AvatarFile:
         mesh=figure.mesh,
         expression=figure.expression,
         texture=encode_image(figure.texture, TEXTURE_QUALITY),
+        background=encode_image(room, TEXTURE_QUALITY),
     )
 
 
-def _card(person: Person, figure: Figure) -> AvatarCard:
+def _card(person: Person, figure: Figure, room: NDArray[np.uint8]) -> AvatarCard:
     consent = Consent(synthetic=True, subject="nobody", granted_by="the Headcast authors", statement=STATEMENT, date="2026-11-22")
-    thumbnail = encode_image(portrait(figure, CAMERA, THUMBNAIL_PX), 88)
+    thumbnail = encode_image(portrait(figure, CAMERA, room, THUMBNAIL_PX), 88)
     return AvatarCard(person.name, person.description, "CC0-1.0", "python -m training.default_avatars", consent, thumbnail)
 
 

@@ -157,7 +157,7 @@ def _inside(style: HairStyle, outer: Float, hanging: Float, scalp: Scalp) -> Flo
     distance = np.linalg.norm(ray, axis=1)
     thickness = distance - scalp.radius(ray / distance[:, None])
     lifted = outer[-1] + edge_inward * np.minimum(0.008, thickness * 0.6)[:, None]
-    rooted = outer[-2] + edge_inward * (thickness + 0.004)[:, None]
+    rooted = outer[-2] + edge_inward * (thickness + 0.014)[:, None]
     return np.stack([under_tip, 0.5 * (under_tip + lifted), lifted, rooted])
 
 

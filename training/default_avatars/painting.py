@@ -16,6 +16,8 @@ from training.default_avatars.parts import Float, Part, joined, vertex_normals
 from training.default_avatars.sitter import Sitter
 
 INSIDE_MOUTH = ("mouth", "upper_teeth", "lower_teeth", "tongue")
+LEAST_LIGHT = {("left_eye", "right_eye"): 0.55, ("upper_teeth", "lower_teeth"): 0.45}
+"""Wet, bright things that shadows must not swallow."""
 JAW_OPEN_FOR_LIGHT = 0.75
 """The inside of the mouth is lit as it is seen: with the mouth open."""
 
@@ -36,8 +38,9 @@ def paint(sitter: Sitter, parts: list[Part]) -> NDArray[np.uint8]:
         for chosen, posed, sky in ((~inner, part, closed_sky), (inner, wide, open_sky)):
             if chosen.any():
                 light[chosen] = _light(spots.pick(chosen), posed, sky)
-        eye = np.isin(names, ("left_eye", "right_eye"))
-        light[eye] = 0.55 + 0.45 * light[eye]
+        for shaded, floor in LEAST_LIGHT.items():
+            here = np.isin(names, shaded)
+            light[here] = floor + (1.0 - floor) * light[here]
         colour = _colours(sitter, part, spots) * _tinted(light, np.isin(names, ("skin", "lips")))
         image[spots.rows, spots.columns, :3] = np.clip(np.round(colour * 255.0), 0, 255).astype(np.uint8)
         image[spots.rows, spots.columns, 3] = 255

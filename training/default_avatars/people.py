@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training.default_avatars.backdrop import Room
 from training.default_avatars.clothing import Garment
 from training.default_avatars.eyes import EyeLook
 from training.default_avatars.hair import HairStyle
@@ -31,6 +32,7 @@ class Person:
     hair: HairStyle
     hair_look: HairLook
     garment: Garment
+    room: Room
     scalp_shade: float = 0.85
     """How much of the hair's colour shows on the scalp below it."""
 
@@ -39,8 +41,8 @@ MARA = Person(
     slug="mara",
     name="Mara",
     description="Chestnut bob, grey-green eyes, petrol jumper",
-    identity_seed=11,
-    identity_strength=0.6,
+    identity_seed=19,
+    identity_strength=0.55,
     skin=SkinLook(
         tone=(0.86, 0.67, 0.56),
         blush=(0.84, 0.46, 0.40),
@@ -67,6 +69,7 @@ MARA = Person(
     ),
     hair_look=HairLook(root=(0.16, 0.085, 0.055), tip=(0.34, 0.19, 0.11), sheen=(0.66, 0.45, 0.30), sheen_strength=0.38),
     garment=Garment(front=-0.045, back=0.014, colour=(0.13, 0.33, 0.38)),
+    room=Room(wall=(0.80, 0.74, 0.66), light=(1.0, 0.95, 0.84), furniture=(0.55, 0.40, 0.28)),
 )
 THEO = Person(
     slug="theo",
@@ -100,6 +103,7 @@ THEO = Person(
     ),
     hair_look=HairLook(root=(0.075, 0.055, 0.045), tip=(0.17, 0.12, 0.09), sheen=(0.42, 0.34, 0.28), sheen_strength=0.26, sheen_at=0.55),
     garment=Garment(front=-0.048, back=0.018, colour=(0.74, 0.68, 0.58)),
+    room=Room(wall=(0.47, 0.54, 0.58), light=(0.90, 0.95, 1.0), furniture=(0.36, 0.30, 0.26), window_left=False),
 )
 AMA = Person(
     slug="ama",
@@ -134,12 +138,13 @@ AMA = Person(
     ),
     hair_look=HairLook(root=(0.035, 0.026, 0.024), tip=(0.20, 0.135, 0.105), sheen=(0.3, 0.2, 0.15), curly=True),
     garment=Garment(front=-0.062, back=0.012, colour=(0.80, 0.55, 0.16)),
+    room=Room(wall=(0.62, 0.68, 0.60), light=(1.0, 0.97, 0.88), furniture=(0.50, 0.37, 0.26)),
 )
 EDITH = Person(
     slug="edith",
     name="Edith",
     description="Silver hair, lively blue eyes, plum cardigan",
-    identity_seed=19,
+    identity_seed=1,
     identity_strength=0.6,
     skin=SkinLook(
         tone=(0.87, 0.69, 0.60),
@@ -168,5 +173,6 @@ EDITH = Person(
     ),
     hair_look=HairLook(root=(0.50, 0.49, 0.49), tip=(0.76, 0.75, 0.74), sheen=(0.95, 0.95, 0.95), sheen_strength=0.30),
     garment=Garment(front=-0.046, back=0.024, colour=(0.38, 0.20, 0.31)),
+    room=Room(wall=(0.70, 0.68, 0.74), light=(1.0, 0.94, 0.88), furniture=(0.48, 0.36, 0.34), window_left=False),
 )
 PEOPLE = (MARA, THEO, AMA, EDITH)

@@ -1,4 +1,4 @@
-"""A plain, slow, four times supersampled picture of a figure, for thumbnails."""
+"""A plain, slow, supersampled picture of a figure, for thumbnails."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from models.raster.cpu import CpuRasterizer
 from training.default_avatars.compose import REGION_INDEX, Figure
 from training.default_avatars.parts import Float, vertex_normals
 
-SUPERSAMPLING = 4
+SUPERSAMPLING = 3
 KEY, FILL = np.array([-0.47, 0.52, 0.71]), np.array([0.75, 0.10, 0.65])
-GROUND_TOP, GROUND_BOTTOM = np.array([0.84, 0.87, 0.91]), np.array([0.66, 0.70, 0.77])
 
 
-def portrait(figure: Figure, camera: PortraitCamera, size: int) -> NDArray[np.uint8]:
-    """(size, size, 3) RGB of the neutral figure in soft light on a quiet ground."""
+def portrait(figure: Figure, camera: PortraitCamera, room: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(size, size, 3) RGB of the neutral figure in soft light before `room` (any square RGB)."""
     side = size * SUPERSAMPLING
     vertices = figure.mesh.vertices.astype(np.float64) + camera.translation
     scale = camera.focal * side / -vertices[:, 2]
     x = side * (0.5 + camera.principal[0]) + scale * vertices[:, 0]
     y = side * (0.5 + camera.principal[1]) - scale * vertices[:, 1]
     points = np.stack([x, y, -vertices[:, 2]], -1).astype(np.float32)
-    ramp = np.linspace(0.0, 1.0, side)[:, None, None]
-    image = np.broadcast_to(GROUND_TOP + (GROUND_BOTTOM - GROUND_TOP) * ramp, (side, side, 3)).copy()
+    image = np.asarray(cv2.resize(room, (side, side), interpolation=cv2.INTER_CUBIC), np.float64) / 255.0
     nearest = np.full((side, side), np.inf)
     for layer in (0, 1):
         nearest = _draw(image, nearest, figure, vertices, points, layer)

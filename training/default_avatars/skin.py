@@ -159,9 +159,9 @@ def _stubble(points: Float, normals: Float, landmarks: Float, seed: int) -> Floa
     """The lower face: below the nose, around the mouth, along the jaw and a little down the neck."""
     mouth, ear = landmarks[13], landmarks[[234, 454]].mean(0)
     share = np.clip((mouth[2] - points[:, 2]) / (mouth[2] - ear[2]), 0.0, 1.0)
-    top = landmarks[2, 1] - 0.001 - 0.030 * np.sin(np.pi * np.clip(share * 1.25, 0.0, 1.0)) * (share < 0.8) + 0.042 * np.clip((share - 0.72) / 0.28, 0.0, 1.0)
-    bottom = landmarks[152, 1] - 0.022 + 0.02 * share
-    band = _step(top - points[:, 1], 0.010) * _step(points[:, 1] - bottom, 0.014) * (points[:, 2] > ear[2] - 0.012)
+    top = landmarks[2, 1] - 0.001 - 0.030 * np.sin(np.pi * np.clip(share * 1.25, 0.0, 1.0)) * (share < 0.8) + 0.050 * _step(share - 0.86, 0.14)
+    bottom = landmarks[152, 1] - 0.022 + 0.035 * share
+    band = _step(top - points[:, 1], 0.010) * _step(points[:, 1] - bottom, 0.014) * _step(points[:, 2] - ear[2] + 0.024, 0.008)
     lips = Canvas()
     lips.polygon(lip_outline(landmarks))
     band *= 1.0 - lips.soften(0.0022).read(points, normals)
