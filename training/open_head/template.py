@@ -140,12 +140,12 @@ def _close_lips(raw: Template, vertices: Double) -> Double:
     """Brings the rims of the lips together, which stand apart towards the corners; the skin around follows smoothly."""
     loop = _lip_rim(raw)
     loop = np.roll(loop, -int(vertices[loop, 0].argmax()))
-    half = int(vertices[loop, 0].argmin())
+    corner = int(vertices[loop, 0].argmin())
+    lips = loop[: corner + 1], np.append(loop[corner:], loop[0])
     shift = np.zeros_like(vertices)
-    for own, other in ((loop[: half + 1], loop[half:]), (loop[half:], loop[: half + 1])):
-        other = np.append(other, own[[0, -1]])
-        other = other[np.argsort(vertices[other, 0])]
-        meeting = np.interp(vertices[own, 0], vertices[other, 0], vertices[other, 1])
+    for own, other in (lips, lips[::-1]):
+        along = other[np.argsort(vertices[other, 0])]
+        meeting = np.interp(vertices[own, 0], vertices[along, 0], vertices[along, 1])
         shift[own, 1] = LIP_CLOSING * (meeting - vertices[own, 1])
     around = np.union1d(raw.islands["head"], raw.islands["mouth"])
     distance = np.linalg.norm(vertices[around][:, None] - vertices[loop][None], axis=2).min(1)

@@ -16,9 +16,18 @@ from scipy.sparse.linalg import spsolve
 from training.open_head.cut import boundary_chain
 from training.open_head.source import Double
 
-ROUNDS = 40
-SPRING = 80.0
-"""Stiffness that holds a hole's outline, beside a triangle's one."""
+ROUNDS = 70
+SPRING = 3.0
+SPRING_GROWTH = 1.13
+"""Stiffness that holds a hole's outline, beside a triangle's one, in the first round, and its growth from round to round."""
+
+
+@dataclass(frozen=True)
+class _Springs:
+    """Of one round: they pull each vertex of the holes, in turn, to its anchor (k, 2)."""
+
+    anchors: Double
+    stiffness: float
 
 
 @dataclass(frozen=True)
@@ -34,29 +43,25 @@ class _Island:
     """(2 m, n) maps a coordinate of the corners to its derivatives over each flat triangle, d/dx rows first."""
     holes: tuple[NDArray[np.int64], ...]
     outlines: tuple[Double, ...]
-    """(k, 2) of each hole at the start."""
+    """(k, 2) of each hole: its shape at the start, about its middle, as wide as its rim in space."""
 
     def jacobian(self, uv: Double) -> Double:
         """(m, 2, 2)."""
         return _edges(uv, self.triangles) @ self.inverse
 
-    def energy(self, uv: Double, anchors: Double) -> float:
-        """Of the map, plus that of the springs to `anchors` (of all holes' vertices in turn); infinite where a triangle flips."""
+    def energy(self, uv: Double, springs: _Springs) -> float:
+        """Of the map, plus that of the springs; infinite where a triangle flips."""
         jacobian = self.jacobian(uv)
         determinant = np.linalg.det(jacobian)
         if determinant.min() <= 0.0:
             return float("inf")
         squared = (jacobian**2).sum((1, 2))
-        springs = SPRING * ((uv[np.concatenate(self.holes)] - anchors) ** 2).sum()
-        return float((self.area * (squared + squared / determinant**2)).sum() + springs)
+        stretched = springs.stiffness * ((uv[np.concatenate(self.holes)] - springs.anchors) ** 2).sum()
+        return float((self.area * (squared + squared / determinant**2)).sum() + stretched)
 
     def anchors(self, uv: Double) -> Double:
-        """Where the holes' vertices would lie if each outline kept its shape, and had its present middle and width."""
-        places = []
-        for hole, outline in zip(self.holes, self.outlines, strict=True):
-            scale = np.ptp(uv[hole], axis=0).max() / np.ptp(outline, axis=0).max()
-            places.append(uv[hole].mean(0) + scale * (outline - outline.mean(0)))
-        return np.concatenate(places)
+        """Where the holes' vertices would lie if each outline stood about its present middle."""
+        return np.concatenate([uv[hole].mean(0) + outline for hole, outline in zip(self.holes, self.outlines, strict=True)])
 
 
 def relax(uv: Double, points: Double, triangles: NDArray[np.int64], importance: Double) -> Double:
@@ -71,12 +76,18 @@ def relax(uv: Double, points: Double, triangles: NDArray[np.int64], importance: 
     moved = moved * np.sqrt(area.sum() / (0.5 * np.linalg.det(_edges(moved, triangles)).sum()))
     holes = tuple(sorted(_loops(triangles), key=len)[:-1])
     inverse = np.linalg.inv(rest).astype(np.float64)
-    island = _Island(triangles, inverse, area, _gradient(triangles, inverse, len(uv)), holes, tuple(moved[hole] for hole in holes))
-    for _ in range(ROUNDS):
-        anchors = island.anchors(moved)
-        moved = _line_search(island, moved, _proxy_minimum(island, moved, anchors) - moved, anchors)
+    outlines = tuple(_outline(moved[hole], points[hole], importance[np.isin(triangles, hole).any(1)].mean()) for hole in holes)
+    island = _Island(triangles, inverse, area, _gradient(triangles, inverse, len(uv)), holes, outlines)
+    for turn in range(ROUNDS):
+        springs = _Springs(island.anchors(moved), SPRING * SPRING_GROWTH**turn)
+        moved = _line_search(island, moved, _proxy_minimum(island, moved, springs) - moved, springs)
     relaxed: Double = moved * side
     return relaxed
+
+
+def _outline(uv: Double, points: Double, importance: float) -> Double:
+    outline: Double = (uv - uv.mean(0)) * (importance * np.ptp(points, axis=0).max() / np.ptp(uv, axis=0).max())
+    return outline
 
 
 def _loops(triangles: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -113,7 +124,7 @@ def _gradient(triangles: NDArray[np.int64], inverse: Double, count: int) -> csr_
     return coo_matrix((values, (rows, np.tile(triangles.ravel(), 2))), shape=(2 * m, count)).tocsr()
 
 
-def _proxy_minimum(island: _Island, uv: Double, anchors: Double) -> Double:
+def _proxy_minimum(island: _Island, uv: Double, springs: _Springs) -> Double:
     """The minimum of the reweighted quadratic that has the energy's gradient at `uv` (Rabinovich et al., section 3)."""
     u, s, vt = np.linalg.svd(island.jacobian(uv))
     near = np.abs(s - 1.0) < 1e-4
@@ -129,21 +140,22 @@ def _proxy_minimum(island: _Island, uv: Double, anchors: Double) -> Double:
             blocks.append([part.multiply(weight[:, row, k][:, None]) for k in range(2)])
             sides.append(goal[:, row, axis])
     pinned = np.concatenate(island.holes)
-    springs = coo_matrix((np.full(len(pinned), np.sqrt(SPRING)), (np.arange(len(pinned)), pinned)), shape=(len(pinned), n))
-    system = bmat([*blocks, [springs, None], [None, springs]]).tocsr()
+    root = np.sqrt(springs.stiffness)
+    pull = coo_matrix((np.full(len(pinned), root), (np.arange(len(pinned)), pinned)), shape=(len(pinned), n))
+    system = bmat([*blocks, [pull, None], [None, pull]]).tocsr()
     normal = (system.T @ system + 1e-9 * identity(2 * n)).tocsc()
-    right = system.T @ np.concatenate([*sides, *(np.sqrt(SPRING) * anchors.T)]) + 1e-9 * uv.T.ravel()
+    right = system.T @ np.concatenate([*sides, *(root * springs.anchors.T)]) + 1e-9 * uv.T.ravel()
     solution: Double = spsolve(normal, right).reshape(2, n).T
     return solution
 
 
-def _line_search(island: _Island, uv: Double, direction: Double, anchors: Double) -> Double:
+def _line_search(island: _Island, uv: Double, direction: Double, springs: _Springs) -> Double:
     """Backtracks until no triangle flips and the energy falls."""
-    start = island.energy(uv, anchors)
+    start = island.energy(uv, springs)
     step = 1.0
     while step > 1e-6:
         moved = uv + step * direction
-        if island.energy(moved, anchors) < start:
+        if island.energy(moved, springs) < start:
             return moved
         step *= 0.6
     return uv
