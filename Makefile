@@ -39,26 +39,26 @@ $(BIN)/python:
 
 $(STAMPS)/base: pyproject.toml | $(BIN)/python
 	@echo 'Installing the server into $(VENV) (once, about a minute) …'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=23'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=23'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 	@echo 'Installing what the tests need …'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[test]'
 	@touch $@
 
 # The reference that the landmarker is compared with, apart from everything else: it pins numpy < 2 and brings an opencv that needs libGL.
 $(STAMPS)/mediapipe: | $(BIN)/python
 	@echo 'Installing mediapipe, the reference of one test, into .venv-mediapipe …'
 	@$(BIN)/python -m venv .venv-mediapipe
-	@.venv-mediapipe/bin/python -m pip install -q --disable-pip-version-check 'numpy<2' 'opencv-python-headless<4.12' absl-py attrs flatbuffers matplotlib 'protobuf>=4.25.3,<5'
-	@.venv-mediapipe/bin/python -m pip install -q --disable-pip-version-check --no-deps mediapipe==0.10.21 2>/dev/null \
+	@.venv-mediapipe/bin/python -m pip install -qq --disable-pip-version-check 'numpy<2' 'opencv-python-headless<4.12' absl-py attrs flatbuffers matplotlib 'protobuf>=4.25.3,<5'
+	@.venv-mediapipe/bin/python -m pip install -qq --disable-pip-version-check --no-deps mediapipe==0.10.21 2>/dev/null \
 		|| echo 'There is no mediapipe 0.10.21 for this Python: the comparison with it will be skipped.' >&2
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/assets: pyproject.toml $(STAMPS)/base
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[assets]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[assets]'
 	@touch $@
 
 $(STAMPS)/weights: assets/manifest.toml models/weights.py $(STAMPS)/base

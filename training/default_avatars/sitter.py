@@ -11,6 +11,9 @@ from training.default_avatars.parts import Float
 from training.default_avatars.people import Person
 from training.default_avatars.scalp import Scalp, fit_scalp
 
+RESTING_SMILE = 0.14
+"""How much of a smile is in the face at rest: none at all looks sullen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sitter:
@@ -28,7 +31,9 @@ def sit(head: HeadModel, person: Person) -> Sitter:
     """Draws the person's identity from their seed."""
     rng = np.random.default_rng(person.identity_seed)
     identity = (rng.normal(0.0, 1.0, len(head.identity)) * person.identity_strength).astype(np.float32)
-    vertices = head.shaped(identity, np.zeros(0, np.float32))
+    friendly = np.zeros(len(head.expression_names), np.float32)
+    friendly[[head.expression_index(name) for name in ("mouthSmileLeft", "mouthSmileRight")]] = RESTING_SMILE
+    vertices = head.shaped(identity, friendly)
     return Sitter(
         head,
         person,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.open_head.source import Double, MakeHuman
 
 GROUPS = ("helper-l-eyelashes-1", "helper-l-eyelashes-2", "helper-r-eyelashes-1", "helper-r-eyelashes-2")
-LENGTH = {"1": 0.45, "2": 0.7}
+LENGTH = {"1": 0.58, "2": 0.7}
 """How much of MakeHuman's length remains: lower lid, upper lid."""
 
 

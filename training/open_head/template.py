@@ -118,7 +118,7 @@ def _smooth_chest(raw: Template) -> Double:
     amount[list(boundary_chain(raw.faces))] = 0.0
     smooth = raw.vertices
     for _ in range(CHEST_STEPS):
-        smooth = smooth + 0.5 * amount[:, None] * (_neighbour_mean(raw, smooth) - smooth)
+        smooth = smooth + 0.5 * amount[:, None] * (neighbour_mean(raw, smooth) - smooth)
     return smooth
 
 
@@ -138,7 +138,7 @@ def _flatten_tongue(raw: Template, vertices: Double) -> Double:
 
 def _close_lips(raw: Template, vertices: Double) -> Double:
     """Brings the rims of the lips together, which stand apart towards the corners; the skin around follows smoothly."""
-    loop = _lip_rim(raw)
+    loop = lip_rim(raw)
     loop = np.roll(loop, -int(vertices[loop, 0].argmax()))
     corner = int(vertices[loop, 0].argmin())
     lips = loop[: corner + 1], np.append(loop[corner:], loop[0])
@@ -151,13 +151,13 @@ def _close_lips(raw: Template, vertices: Double) -> Double:
     distance = np.linalg.norm(vertices[around][:, None] - vertices[loop][None], axis=2).min(1)
     near = np.setdiff1d(around[distance < LIP_REACH], loop)
     for _ in range(SMOOTHING_STEPS):
-        shift[near] = _neighbour_mean(raw, shift)[near]
+        shift[near] = neighbour_mean(raw, shift)[near]
     logger.info("lips: moved by up to %.2f mm", 100.0 * np.abs(shift).max())
     closed: Double = vertices + shift
     return closed
 
 
-def _lip_rim(raw: Template) -> NDArray[np.int64]:
+def lip_rim(raw: Template) -> NDArray[np.int64]:
     """The border between the skin and the mouth, from vertex to vertex."""
     after = boundary_chain(raw.faces[raw.regions == REGIONS.index("mouth")])
     rim = np.intersect1d(raw.islands["head"], raw.islands["mouth"])
@@ -167,7 +167,7 @@ def _lip_rim(raw: Template) -> NDArray[np.int64]:
     return np.array(loop)
 
 
-def _neighbour_mean(raw: Template, field: Double) -> Double:
+def neighbour_mean(raw: Template, field: Double) -> Double:
     """(V, 3): the mean of (V, 3) over each vertex's neighbours."""
     count = len(raw.vertices)
     degree = np.bincount(raw.edges[:, 0], minlength=count).astype(float)
