@@ -196,9 +196,9 @@ class WeightFunction:
     layers: tuple[tuple[Float, Float], ...]
     """One or two (weight (out, in), bias (out,))."""
 
-    def __call__(self, params: HeadParams) -> Float:
-        """(G * K + D,): the texture's weights group by group, then those of the dynamic offsets."""
-        x = np.clip((features(params) - self.mean) / self.scale, -self.clip, self.clip)
+    def __call__(self, features: Float) -> Float:
+        """(13 + E,) → (G * K + D,): the texture's weights group by group, then those of the dynamic offsets."""
+        x = np.clip((features - self.mean) / self.scale, -self.clip, self.clip)
         for weight, bias in self.layers[:-1]:
             x = np.maximum(weight @ x + bias, 0.0)
         weight, bias = self.layers[-1]

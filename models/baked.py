@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.avatar_file import MAX_TEXTURE_PX, AvatarFile
-from models.avatar_parts import AvatarCard, PortraitCamera, SparseBasis, TrainedRange, WeightFunction
-from models.head import HeadParams, joint_rotations, joint_transforms
+from models.avatar_parts import POSE_FEATURES, AvatarCard, PortraitCamera, SparseBasis, TrainedRange, WeightFunction
+from models.head import HeadParams
 from models.image_blob import decode_image
-from models.kernels import kernel
+from models.kernels import Scalar, kernel
 from models.lighting import material_table, portrait_lights
 from models.mesh import VertexFaces, components, vertex_labels
 from models.texture import Texture
@@ -19,9 +20,13 @@ from models.texture_basis import BakedTextureBasis
 
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
+Real = NDArray[np.float64]
 MAX_WEIGHT = 4.0
 MAX_ANGLE = float(np.pi)
 MAX_DISTANCE_M = 20.0
+STATE_TRANSLATION, STATE_EXPRESSION = 13, 16
+"""Where translation and expression start in the state vector: rotation 3, neck 3, jaw 3, gaze 4, translation 3, expression E."""
+NO_WEIGHTS = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class BakedAvatar:
     ranges: TrainedRange
     base: Float
     """(V, 3) metres, head space, neutral."""
+    limits: Float
+    """(2, 16 + E): lowest and highest rotation, neck, jaw, gaze, translation, expression that are not cut off."""
     shapes: SparseBasis
     """The expression's shapes, then the pose correctives; vertices of a shape in rising order."""
     dynamic_offsets: Float
@@ -80,38 +87,28 @@ class BakedAvatar:
         """The portrait's pose."""
         return replace(HeadParams.neutral(len(self.expression_names)), translation=np.array(self.camera.translation, np.float32))
 
-    def clean(self, params: HeadParams) -> HeadParams:
-        """Parameters that cannot hurt: neutral where any is not finite, E expression weights, everything within wide limits."""
-        parts = (params.expression, params.rotation, params.neck, params.jaw, params.gaze, params.translation)
-        if not all(np.isfinite(part).all() for part in parts):
-            return self.neutral()
-        expression = np.zeros(len(self.expression_names), np.float32)
-        given = np.clip(params.expression[: len(expression)], -MAX_WEIGHT, MAX_WEIGHT)
-        expression[: len(given)] = given
-        angles = {name: np.clip(getattr(params, name), -MAX_ANGLE, MAX_ANGLE) for name in ("rotation", "neck", "jaw", "gaze")}
-        return replace(params, expression=expression, translation=np.clip(params.translation, -MAX_DISTANCE_M, MAX_DISTANCE_M), **angles)
-
     def pose_of(self, params: HeadParams) -> Pose:
-        """What moves the vertices and blends the texture; `params` must be clean."""
-        rotations = joint_rotations(params)
-        transforms = joint_transforms(self.joints, rotations)
-        transforms[:, :, 3] += params.translation
-        shapes = np.zeros(len(self.shapes), np.float32)
-        count = len(params.expression)
-        shapes[:count] = params.expression
-        if len(shapes) > count:
-            shapes[count:] = (rotations[1:] - np.eye(3)).ravel()
-        blended = self.weights(params) if self.weights is not None else np.zeros(0, np.float32)
-        dynamic = len(self.dynamic_offsets)
-        texture = blended[: len(blended) - dynamic]
+        """What moves the vertices and blends the texture. Parameters that are not finite stand for the neutral ones; all are held within wide limits."""
+        count = len(self.expression_names)
+        given = np.concatenate([params.rotation, params.neck, params.jaw, params.gaze.ravel(), params.translation, params.expression[:count]])
+        state = np.zeros(STATE_EXPRESSION + count, np.float32)
+        if np.isfinite(given).all():
+            np.clip(given, self.limits[0, : len(given)], self.limits[1, : len(given)], out=state[: len(given)], casting="same_kind")
+        else:
+            state[STATE_TRANSLATION:STATE_EXPRESSION] = self.camera.translation
+        transforms, shapes = np.empty((5, 3, 4), np.float32), np.empty(len(self.shapes), np.float32)
+        move_joints(self.joints, state, transforms, shapes)
+        if self.weights is None:
+            return Pose(shapes, NO_WEIGHTS, NO_WEIGHTS.reshape(0, 0), transforms)
+        blended = self.weights(np.concatenate([state[:POSE_FEATURES], state[STATE_EXPRESSION:]]))
+        split = len(blended) - len(self.dynamic_offsets)
         groups = 0 if self.texture_basis is None else self.texture_basis.group_count
-        by_group = texture.reshape(groups, -1) if groups else np.zeros((0, 0), np.float32)
-        return Pose(shapes, blended[len(blended) - dynamic :], by_group, transforms.astype(np.float32))
+        return Pose(shapes, blended[split:], blended[:split].reshape(groups, -1) if groups else NO_WEIGHTS.reshape(0, 0), transforms)
 
     def pose(self, params: HeadParams) -> Float:
         """(V, 3) camera space, metres."""
         vertices = np.empty_like(self.base)
-        self.pose_range(self.pose_of(self.clean(params)), 0, len(vertices), vertices)
+        self.pose_range(self.pose_of(params), 0, len(vertices), vertices)
         return vertices
 
     def pose_range(self, pose: Pose, first: int, last: int, vertices: Float) -> None:
@@ -152,10 +149,11 @@ def bake(file: AvatarFile) -> BakedAvatar:
         camera=file.camera,
         ranges=file.ranges,
         base=_own(mesh.vertices),
+        limits=_limits(len(file.expression_names)),
         shapes=_joined(bases),
         dynamic_offsets=np.zeros((0, count, 3), np.float32) if file.dynamic_offsets is None else _own(file.dynamic_offsets),
         skinning_weights=_own(mesh.skinning_weights),
-        joints=mesh.joints,
+        joints=_own(mesh.joints),
         faces=faces,
         surface_count=int((mesh.face_layer == 0).sum()),
         corner_uv=np.ascontiguousarray(mesh.uv[mesh.uv_faces[order]].reshape(-1, 6)),
@@ -174,6 +172,12 @@ def bake(file: AvatarFile) -> BakedAvatar:
     )
 
 
+def _limits(expression_count: int) -> Float:
+    """Wide: what keeps vertices where float32 can hold them."""
+    highest = np.repeat([MAX_ANGLE, MAX_DISTANCE_M, MAX_WEIGHT], [STATE_TRANSLATION, 3, expression_count])
+    return np.array([-highest, highest], np.float32)
+
+
 def _own(array: Float) -> Float:
     """A writable copy: the compiled kernels would be compiled again for a read-only one."""
     return np.array(array, np.float32, order="C")
@@ -186,6 +190,62 @@ def _joined(bases: list[SparseBasis]) -> SparseBasis:
     order = np.lexsort((vertex, np.repeat(np.arange(len(counts)), counts)))
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return SparseBasis(start, vertex[order], np.concatenate([basis.delta for basis in bases])[order])
+
+
+@kernel
+def rotation_into(x: Scalar, y: Scalar, z: Scalar, matrix: Real) -> None:
+    """Axis-angle to (3, 3), as models.rotations.to_matrix."""
+    angle = math.sqrt(x * x + y * y + z * z)
+    s, c = 1.0, 0.5
+    if angle > 1e-8:
+        s, c = math.sin(angle) / angle, (1.0 - math.cos(angle)) / (angle * angle)
+    matrix[0, 0], matrix[0, 1], matrix[0, 2] = 1.0 - c * (y * y + z * z), c * x * y - s * z, c * x * z + s * y
+    matrix[1, 0], matrix[1, 1], matrix[1, 2] = c * x * y + s * z, 1.0 - c * (x * x + z * z), c * y * z - s * x
+    matrix[2, 0], matrix[2, 1], matrix[2, 2] = c * x * z - s * y, c * y * z + s * x, 1.0 - c * (x * x + y * y)
+
+
+@kernel
+def product(one: Real, two: Real, out: Real) -> None:
+    """(3, 3) times (3, 3); `out` is none of them."""
+    for i in range(3):
+        for k in range(3):
+            out[i, k] = one[i, 0] * two[0, k] + one[i, 1] * two[1, k] + one[i, 2] * two[2, k]
+
+
+@kernel
+def move_joints(joints: Float, state: Float, transforms: Float, shapes: Float) -> None:
+    """From a state vector the (5, 3, 4) transforms into camera space, as models.head.joint_transforms, and the weights of all shapes."""
+    local, world = np.empty((5, 3, 3)), np.empty((5, 3, 3))
+    yaw, pitch = np.empty((3, 3)), np.empty((3, 3))
+    for j in range(3):
+        rotation_into(state[3 * j], state[3 * j + 1], state[3 * j + 2], local[j])
+    for eye in range(2):
+        rotation_into(0.0, state[9 + 2 * eye], 0.0, yaw)
+        rotation_into(state[10 + 2 * eye], 0.0, 0.0, pitch)
+        product(yaw, pitch, local[3 + eye])
+    place = np.empty((5, 3))
+    for j in range(5):
+        parent = 0 if j == 1 else 1
+        if j == 0:
+            world[0] = local[0]
+            place[0] = joints[0]
+        else:
+            product(world[parent], local[j], world[j])
+        for i in range(3):
+            if j > 0:
+                place[j, i] = place[parent, i]
+                for k in range(3):
+                    place[j, i] += world[parent, i, k] * (joints[j, k] - joints[parent, k])
+            shift = place[j, i] + state[STATE_TRANSLATION + i]
+            for k in range(3):
+                transforms[j, i, k] = world[j, i, k]
+                shift -= world[j, i, k] * joints[j, k]
+            transforms[j, i, 3] = shift
+    count = len(state) - STATE_EXPRESSION
+    shapes[:count] = state[STATE_EXPRESSION:]
+    for k in range(len(shapes) - count):
+        j, entry = 1 + k // 9, k % 9
+        shapes[count + k] = local[j, entry // 3, entry % 3] - (1.0 if entry % 4 == 0 else 0.0)
 
 
 @kernel

@@ -98,6 +98,7 @@ def light_vertices(
     faces: Int,
     around: Int,
     around_face: Int,
+    box: Int,
     vertex_region: NDArray[np.uint8],
     first: int,
     last: int,
@@ -107,9 +108,12 @@ def light_vertices(
     """Normals (V, 3) and light (V, 4) of vertices first…last - 1: three factors for the texture's colour, one part of white to add.
 
     `lights` and `materials` as `portrait_lights` and `material_table`; `vertices` (V, 3) in camera space; `around`, `around_face`: models.mesh.VertexFaces.
+    Vertices none of whose triangles is drawn (`box` of models.raster.triangles) are left as they are.
     """
     one, zero, half = np.float32(1.0), np.float32(0.0), np.float32(0.5)
     for v in range(first, last):
+        if not any_drawn(box, around, around_face, v):
+            continue
         nx, ny, nz = normal_of(vertices, faces, around, around_face, v)
         normals[v, 0], normals[v, 1], normals[v, 2] = nx, ny, nz
         m = vertex_region[v]
@@ -132,6 +136,15 @@ def light_vertices(
         light[v, 3] = np.float32(0.12) * back
         if materials[m, GLOSSY] == zero and materials[m, SPECULAR] > zero:
             light[v, 3] += highlight(lights, nx, ny, nz, vx, vy, vz, materials[m, SPECULAR], materials[m, SHININESS])
+
+
+@kernel
+def any_drawn(box: Int, around: Int, around_face: Int, v: int) -> bool:
+    """Whether any triangle around a vertex is to be drawn."""
+    drawn = False
+    for k in range(around[v], around[v + 1]):
+        drawn |= box[around_face[k], 1] > 0
+    return drawn
 
 
 @kernel

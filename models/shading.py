@@ -30,6 +30,7 @@ from models.raster.triangles import (
     V2,
     slope,
     span,
+    top_first,
 )
 
 Float = NDArray[np.float32]
@@ -282,21 +283,21 @@ def resolve_edges(surface: Surface, edges: Edges, first: int, last: int, mirror:
     region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
     component, offsets, place, face_id, nearness = surface.component, edges.offsets, edges.place, edges.face_id, edges.nearness
     width = out.shape[1]
-    for slot in range(first, last):
-        y, x = place[slot, 0], place[slot, 1]
+    for n in range(first, last):
+        y, x = place[n, 0], place[n, 1]
         red = green = blue = cover = ZERO
         done = 0
         for s in range(SAMPLES):
-            if face_id[slot, s] < 0 or done >> s & 1:
+            if face_id[n, s] < 0 or done >> s & 1:
                 continue
             count, best = 0, s
             for other in range(s, SAMPLES):
-                if not (done >> other & 1) and same_surface(component, face_id, nearness, slot, s, other):
+                if not (done >> other & 1) and same_surface(component, face_id, nearness, n, s, other):
                     done |= 1 << other
                     count += 1
                     best = nearer_centre(offsets, best, other)
-            f = face_id[slot, best]
-            cx, cy = np.float32(x) + HALF + offsets[best, 0], np.float32(y) + HALF + offsets[best, 1]
+            f = face_id[n, best]
+            cx, cy = np.float32(x) + HALF + offsets[0, best], np.float32(y) + HALF + offsets[1, best]
             r, g, b, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
             white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy) if setup[f, LEVEL] >= GLOSSY_FLAG else ZERO
             weight = np.float32(1.0 / SAMPLES) * np.float32(count) * alpha
@@ -309,20 +310,22 @@ def resolve_edges(surface: Surface, edges: Edges, first: int, last: int, mirror:
 
 
 @kernel
-def same_surface(component: Int, face_id: Int, nearness: Float, slot: int, one: int, two: int) -> bool:
+def same_surface(component: Int, face_id: Int, nearness: Float, n: int, one: int, two: int) -> bool:
     """Whether two samples of a pixel see the same part at about the same depth."""
-    p, q = face_id[slot, one], face_id[slot, two]
+    p, q = face_id[n, one], face_id[n, two]
+    if p == q:
+        return True
     if q < 0 or component[p] != component[q]:
         return False
-    near = nearness[slot, one]
-    return bool(abs(near - nearness[slot, two]) < np.float32(4.0 * STEP_M) * near * near)
+    near = nearness[n, one]
+    return bool(abs(near - nearness[n, two]) < np.float32(2.0 * STEP_M) * near * near)
 
 
 @kernel
 def nearer_centre(offsets: Float, one: int, two: int) -> int:
     """Of two samples the one nearer to the pixel centre."""
-    first = offsets[one, 0] * offsets[one, 0] + offsets[one, 1] * offsets[one, 1]
-    second = offsets[two, 0] * offsets[two, 0] + offsets[two, 1] * offsets[two, 1]
+    first = offsets[0, one] * offsets[0, one] + offsets[1, one] * offsets[1, one]
+    second = offsets[0, two] * offsets[0, two] + offsets[1, two] * offsets[1, two]
     return two if second < first else one
 
 
@@ -335,14 +338,12 @@ def draw_overlays(surface: Surface, order: Int, nearness: Float, mirror: bool, l
         f = order[k]
         if box[f, 3] <= low or box[f, 2] >= high:
             continue
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ab, bc, ca = slope(points, a, b), slope(points, b, c), slope(points, c, a)
+        a, b, c = top_first(points, faces[f, 0], faces[f, 1], faces[f, 2])
+        whole, upper, lower = slope(points, a, c), slope(points, a, b), slope(points, b, c)
         for y in range(max(box[f, 2], low), min(box[f, 3], high)):
-            left, right = span(points, a, b, c, ab, bc, ca, y + 0.5)
-            if left > right:
-                continue
+            first, last = span(points, a, b, c, whole, upper, lower, y, width)
             cy = np.float32(y) + HALF
-            for x in range(math.ceil(max(left, 0.0) - 0.5), math.ceil(min(right, float(width)) - 0.5)):
+            for x in range(first, last):
                 cx = np.float32(x) + HALF
                 near = setup[f, NEAR] + (cx - setup[f, CORNER_X]) * setup[f, NEAR_X] + (cy - setup[f, CORNER_Y]) * setup[f, NEAR_Y]
                 if near + np.float32(OVERLAY_BIAS_M) * near * near < nearness[y, x]:

@@ -15,17 +15,19 @@ def to_i420(rgb: Picture, low: int, high: int, luma: Picture, blue: Picture, red
     """Rows low…high - 1 (both even) of `rgb` (H, W, 3) into `luma` (H, W), `blue` and `red` (H / 2, W / 2)."""
     width = rgb.shape[1]
     for y in range(low, high):
-        line = rgb[y]
+        line, to = rgb[y].reshape(3 * width), luma[y]
         for x in range(width):
-            luma[y, x] = (np.int32(66) * line[x, 0] + np.int32(129) * line[x, 1] + np.int32(25) * line[x, 2] + np.int32(4224)) >> 8
+            r, g, b = np.int32(line[3 * x]), np.int32(line[3 * x + 1]), np.int32(line[3 * x + 2])
+            to[x] = np.uint8((np.int32(66) * r + np.int32(129) * g + np.int32(25) * b + np.int32(4224)) >> 8)
+    sums = np.empty(3 * width, np.int32)
     for y in range(low // 2, high // 2):
-        upper, lower = rgb[2 * y], rgb[2 * y + 1]
+        upper, lower = rgb[2 * y].reshape(3 * width), rgb[2 * y + 1].reshape(3 * width)
+        for k in range(3 * width):
+            sums[k] = np.int32(upper[k]) + np.int32(lower[k])
         for x in range(width // 2):
-            r = np.int32(upper[2 * x, 0]) + upper[2 * x + 1, 0] + lower[2 * x, 0] + lower[2 * x + 1, 0]
-            g = np.int32(upper[2 * x, 1]) + upper[2 * x + 1, 1] + lower[2 * x, 1] + lower[2 * x + 1, 1]
-            b = np.int32(upper[2 * x, 2]) + upper[2 * x + 1, 2] + lower[2 * x, 2] + lower[2 * x + 1, 2]
-            blue[y, x] = (np.int32(112) * b - np.int32(38) * r - np.int32(74) * g + np.int32(131584)) >> 10
-            red[y, x] = (np.int32(112) * r - np.int32(94) * g - np.int32(18) * b + np.int32(131584)) >> 10
+            r, g, b = sums[6 * x] + sums[6 * x + 3], sums[6 * x + 1] + sums[6 * x + 4], sums[6 * x + 2] + sums[6 * x + 5]
+            blue[y, x] = np.uint8((np.int32(112) * b - np.int32(38) * r - np.int32(74) * g + np.int32(131584)) >> 10)
+            red[y, x] = np.uint8((np.int32(112) * r - np.int32(94) * g - np.int32(18) * b + np.int32(131584)) >> 10)
 
 
 def planes(i420: Picture) -> tuple[Picture, Picture, Picture]:

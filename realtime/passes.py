@@ -33,10 +33,10 @@ class Passes:
         self.nearness = np.zeros((size, size), np.float32)
         self.edges = Edges.buffers(size, size)
         self.rows = [share(-(-size // TILE), part, parts)[0] * TILE for part in range(parts)] + [size]
+        self._free = [0] * parts
         self._overlays = np.empty(faces - avatar.surface_count, np.int32)
         self._keys = np.empty(len(self._overlays), np.float32)
         self._overlay_count = 0
-        self._free = [0] * parts
         self._state = avatar.texture_basis.blank() if avatar.texture_basis else None
         self.surface = Surface(
             points=np.zeros((count, 3), np.float32),
@@ -91,6 +91,7 @@ class Passes:
             surface.faces,
             avatar.around.start,
             avatar.around.face,
+            surface.box,
             avatar.vertex_region,
             first,
             last,

@@ -88,7 +88,7 @@ class AvatarRenderer:
         passes, behind = self._passes, self._prepared(background, mirror)
         out = self._pictures[self._turn]
         self._turn = (self._turn + 1) % ROTATION
-        passes.begin(self.avatar.pose_of(self.avatar.clean(params)))
+        passes.begin(self.avatar.pose_of(params))
         self._bands.run(passes.pose)
         self._bands.run(passes.prepare)
 

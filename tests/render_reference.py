@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile
-from models.avatar_parts import Material
+from models.avatar_parts import Material, features
 from models.head import HeadParams, joint_rotations, skin
 from models.image_blob import decode_image
 from models.lighting import portrait_lights
@@ -28,7 +28,7 @@ def reference_vertices(avatar: AvatarFile, params: HeadParams) -> NDArray[np.flo
     if avatar.pose_correctives is not None:
         shaped = shaped + np.tensordot((rotations[1:] - np.eye(3)).ravel(), avatar.pose_correctives.dense(len(mesh.vertices)), 1)
     if avatar.dynamic_offsets is not None and avatar.weights is not None:
-        shaped = shaped + np.tensordot(avatar.weights(params)[-len(avatar.dynamic_offsets) :], avatar.dynamic_offsets, 1)
+        shaped = shaped + np.tensordot(avatar.weights(features(params))[-len(avatar.dynamic_offsets) :], avatar.dynamic_offsets, 1)
     return skin(shaped.astype(np.float32), mesh.joints, rotations, mesh.skinning_weights) + params.translation
 
 
@@ -38,7 +38,7 @@ def reference_residual(avatar: AvatarFile, params: HeadParams) -> Real | None:
     if basis is None or avatar.weights is None:
         return None
     count, side = len(basis.maps), basis.maps.shape[1]
-    weights = avatar.weights(params)[: basis.group_count * count].reshape(-1, count)
+    weights = avatar.weights(features(params))[: basis.group_count * count].reshape(-1, count)
     block = np.arange(side) // basis.block
     index = block[:, None] * (side // basis.block) + block
     residual = np.zeros((side, side, 4))

@@ -62,7 +62,7 @@ def test_weight_function_standardises_clips_and_bends() -> None:
     x = np.clip((features(params) - 0.05) / 0.4, -1.8, 1.8)
     assert x[1] == pytest.approx(1.8)
     (w1, b1), (w2, b2) = weights.layers
-    np.testing.assert_allclose(weights(params), w2 @ np.where(w1 @ x + b1 > 0, w1 @ x + b1, 0) + b2, atol=1e-5)
+    np.testing.assert_allclose(weights(features(params)), w2 @ np.where(w1 @ x + b1 > 0, w1 @ x + b1, 0) + b2, atol=1e-5)
 
 
 def test_clamp_to_trained_range() -> None:

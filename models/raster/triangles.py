@@ -59,39 +59,41 @@ def set_up(points: Float, faces: Int, first: int, last: int, two_sided: bool, wi
 
 
 @kernel
-def slope(points: Float, p: int, q: int) -> float:
-    """Columns a row along the edge p q; the same number from either end."""
-    if p > q:
-        p, q = q, p
-    rise = np.float64(points[q, 1]) - np.float64(points[p, 1])
-    return (np.float64(points[q, 0]) - np.float64(points[p, 0])) / rise if rise != 0.0 else 0.0
+def top_first(points: Float, a: int, b: int, c: int) -> tuple[int, int, int]:
+    """The corners from the top of the picture down."""
+    if points[b, 1] < points[a, 1]:
+        a, b = b, a
+    if points[c, 1] < points[b, 1]:
+        b, c = c, b
+        if points[b, 1] < points[a, 1]:
+            a, b = b, a
+    return a, b, c
 
 
 @kernel
-def crossing(points: Float, p: int, q: int, along: float, y: float) -> float:
-    """The column at which the edge p q crosses the row `y`; the same number from either end."""
-    start = p if p < q else q
-    return np.float64(points[start, 0]) + (y - np.float64(points[start, 1])) * along
+def slope(points: Float, upper: int, lower: int) -> float:
+    """Columns a row along an edge; zero for a level one, which no row crosses."""
+    rise = np.float64(points[lower, 1]) - np.float64(points[upper, 1])
+    return (np.float64(points[lower, 0]) - np.float64(points[upper, 0])) / rise if rise > 0.0 else 0.0
 
 
 @kernel
-def span(points: Float, a: int, b: int, c: int, ab: float, bc: float, ca: float, y: float) -> tuple[float, float]:
-    """Left and right end of the triangle a b c on row `y`, in either winding; empty (left > right) where it does not reach.
+def span(points: Float, top: int, middle: int, bottom: int, whole: float, upper: float, lower: float, row: int, width: int) -> tuple[int, int]:
+    """First and last + 1 column of a triangle on a row: `top_first` corners, and the slopes from top to bottom, top to middle, middle to bottom.
 
-    An edge owns the rows from its upper end (included) to its lower end (excluded), so that two triangles share no pixel of a common edge and leave none out.
+    An edge is followed from its upper end, whatever triangle it belongs to, and owns the rows from that end (included) to its lower end (excluded); so the two
+    triangles of a common edge share no pixel and leave none out.
     """
-    left, right = 1e30, -1e30
-    ya, yb, yc = np.float64(points[a, 1]), np.float64(points[b, 1]), np.float64(points[c, 1])
-    if (ya <= y) != (yb <= y):
-        x = crossing(points, a, b, ab, y)
-        left, right = min(left, x), max(right, x)
-    if (yb <= y) != (yc <= y):
-        x = crossing(points, b, c, bc, y)
-        left, right = min(left, x), max(right, x)
-    if (yc <= y) != (ya <= y):
-        x = crossing(points, c, a, ca, y)
-        left, right = min(left, x), max(right, x)
-    return left, right
+    y = row + 0.5
+    if not np.float64(points[top, 1]) <= y < np.float64(points[bottom, 1]):
+        return 0, 0
+    one = np.float64(points[top, 0]) + (y - np.float64(points[top, 1])) * whole
+    if y < np.float64(points[middle, 1]):
+        two = np.float64(points[top, 0]) + (y - np.float64(points[top, 1])) * upper
+    else:
+        two = np.float64(points[middle, 0]) + (y - np.float64(points[middle, 1])) * lower
+    left, right = max(min(one, two), 0.0), min(max(one, two), float(width))
+    return math.ceil(left - 0.5), math.ceil(right - 0.5)
 
 
 @kernel
@@ -103,14 +105,11 @@ def rasterize_rows(points: Float, faces: Int, count: int, setup: Float, box: Int
     for f in range(count):
         if box[f, 3] <= low or box[f, 2] >= high:
             continue
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ab, bc, ca = slope(points, a, b), slope(points, b, c), slope(points, c, a)
+        a, b, c = top_first(points, faces[f, 0], faces[f, 1], faces[f, 2])
+        whole, upper, lower = slope(points, a, c), slope(points, a, b), slope(points, b, c)
         x0, y0, near, near_x, near_y = setup[f, CORNER_X], setup[f, CORNER_Y], setup[f, NEAR], setup[f, NEAR_X], setup[f, NEAR_Y]
         for row in range(max(box[f, 2], low), min(box[f, 3], high)):
-            left, right = span(points, a, b, c, ab, bc, ca, row + 0.5)
-            if left > right:
-                continue
-            first, last = math.ceil(max(left, 0.0) - 0.5), math.ceil(min(right, float(width)) - 0.5)
+            first, last = span(points, a, b, c, whole, upper, lower, row, width)
             here = near + (np.float32(row + 0.5) - y0) * near_y + (np.float32(first + 0.5) - x0) * near_x
             for column in range(first, last):
                 if here > nearness[row, column]:
