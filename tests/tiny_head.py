@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,8 @@ def tiny_flame(seed: int = 0, identity: int = 6, expression: int = 4, rings: int
 def tiny_head(seed: int = 0, identity: int = 6, expression: int = 4, rings: int = 9) -> HeadModel:
     """The same as a head, with its 478 landmarks on random spots of its front (the last ten on the eyeballs)."""
     arrays = tiny_flame(seed, identity, expression, rings)
-    flame = FlameArrays(
-        *(np.ascontiguousarray(arrays[name], np.float32) for name in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")),
-        faces=arrays["f"].astype(np.int32),
-    )
+    template, shapes, pose, regressor, weights = (arrays[name].astype(np.float32) for name in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights"))
+    flame = FlameArrays(template, shapes, pose, regressor, weights, arrays["f"].astype(np.int32))
     head = to_head(flame, "tiny", identity)
     rng = np.random.default_rng(seed + 1)
     rows = [_spot(head, k, rng) for k in range(478)]
@@ -115,7 +113,9 @@ def write_flame_pickle(path: Path, arrays: dict[str, NDArray[Any]], protocol: in
 class Python2Pickler(pickle._Pickler):
     """Writes text and bytes as Python 2 wrote its strings."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012
+    dispatch: ClassVar[dict[Any, Callable[..., None]]] = dict(pickle._Pickler.dispatch)
+    write: Callable[[bytes], None]
+    memoize: Callable[[object], None]
 
     def save_string(self, value: str | bytes) -> None:
         data = value.encode("latin1") if isinstance(value, str) else value
