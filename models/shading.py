@@ -204,6 +204,7 @@ def lay_over(out: Picture, y: int, x: int, red: Scalar, green: Scalar, blue: Sca
 def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, out: Picture) -> None:
     """Lays the pixels without edges of rows low…high - 1 over `out` (H, W, 3), which holds the backdrop; run by run of one triangle."""
     setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
+    region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
     width = face_id.shape[1]
     for y in range(low, high):
         first = 0
@@ -215,6 +216,13 @@ def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int
                     last += 1
                 if setup[f, LEVEL] < GLOSSY_FLAG:
                     shade_run(setup, faces, light, texels, level, residual, f, slot, mirror, y, first, last, out)
+                else:
+                    for x in range(first, last):
+                        if slot[y, x] < 0:
+                            cx, cy = np.float32(x) + HALF, np.float32(y) + HALF
+                            red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
+                            white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
+                            lay_over(out, y, width - 1 - x if mirror else x, red + white, green + white, blue + white, alpha)
             first = last
 
 
@@ -257,23 +265,6 @@ def shade_run(
             to = out.shape[1] - 1 - x if mirror else x
             lay_over(out, y, to, r * red * depth + add, g * green * depth + add, bl * blue * depth + add, alpha * np.float32(1.0 / 255.0))
         near, u, v, red, green, blue, white = near + near_step, u + u_step, v + v_step, red + red_step, green + green_step, blue + blue_step, white + white_step
-
-
-@kernel
-def shade_glossy_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, out: Picture) -> None:
-    """The pixels of glossy regions that `shade_rows` has left out."""
-    setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
-    region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
-    width = face_id.shape[1]
-    for y in range(low, high):
-        for x in range(width):
-            f = face_id[y, x]
-            if f < 0 or setup[f, LEVEL] < GLOSSY_FLAG or slot[y, x] >= 0:
-                continue
-            cx, cy = np.float32(x) + HALF, np.float32(y) + HALF
-            red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
-            white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
-            lay_over(out, y, width - 1 - x if mirror else x, red + white, green + white, blue + white, alpha)
 
 
 @kernel

@@ -10,7 +10,7 @@ from models.kernels import share
 from models.lighting import light_vertices
 from models.raster.edges import TILE, Edges, find_edges, sample_edges
 from models.raster.triangles import SETUP_COLUMNS, rasterize_rows, set_up
-from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_glossy_rows, shade_rows, sort_far_to_near
+from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_rows, sort_far_to_near
 
 EDGE_WORK = 5.0
 """What an edge pixel costs, in interior pixels."""
@@ -118,7 +118,6 @@ class Passes:
         """Interior pixels over the backdrop in `out` (size, size, 3)."""
         low, high = self.rows[part], self.rows[part + 1]
         shade_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
-        shade_glossy_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
 
     def resolve(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
         """Edge pixels over the backdrop in `out`."""

@@ -97,27 +97,30 @@ def find_edges(face_id: Int, nearness: Float, setup: Float, component: Int, low:
     slot[low:high] = -1
     tile[low // TILE : (high + TILE - 1) // TILE] = 0
     parts = np.empty((2, width), np.int32)
-    found = np.empty((2, width), np.uint8)
-    found[0, width - 1] = 0
+    found = np.zeros((2, -(-width // 8) * 8), np.uint8)
+    words = found.view(np.uint64)
     free = first
     start = max(low - 1, 0)
     read_parts(face_id, component, start, parts[start % 2])
     for y in range(start, high):
         here, below = parts[y % 2], parts[(y + 1) % 2]
-        compare(here[:-1], here[1:], nearness[y, :-1], nearness[y, 1:], found[0, :-1])
+        compare(here[:-1], here[1:], nearness[y, :-1], nearness[y, 1:], found[0, : width - 1])
         found[1] = 0
         if y + 1 < height:
             read_parts(face_id, component, y + 1, below)
-            compare(here, below, nearness[y], nearness[y + 1], found[1])
-        for x in range(width):
-            if y >= low and found[0, x] and (found[0, x] == 1 or is_step(face_id, nearness, setup, y, x, 0, 1)):
-                free = take_slot(slot, tile, place, y, x, free, last)
-                free = take_slot(slot, tile, place, y, x + 1, free, last)
-            if found[1, x] and (found[1, x] == 1 or is_step(face_id, nearness, setup, y, x, 1, 0)):
-                if y >= low:
+            compare(here, below, nearness[y], nearness[y + 1], found[1, :width])
+        for k in range(words.shape[1]):
+            if (words[0, k] | words[1, k]) == 0:
+                continue
+            for x in range(8 * k, min(8 * k + 8, width)):
+                if y >= low and found[0, x] and (found[0, x] == 1 or is_step(face_id, nearness, setup, y, x, 0, 1)):
                     free = take_slot(slot, tile, place, y, x, free, last)
-                if y + 1 < high:
-                    free = take_slot(slot, tile, place, y + 1, x, free, last)
+                    free = take_slot(slot, tile, place, y, x + 1, free, last)
+                if found[1, x] and (found[1, x] == 1 or is_step(face_id, nearness, setup, y, x, 1, 0)):
+                    if y >= low:
+                        free = take_slot(slot, tile, place, y, x, free, last)
+                    if y + 1 < high:
+                        free = take_slot(slot, tile, place, y + 1, x, free, last)
     edges.nearness[first:free] = 0.0
     edges.face_id[first:free] = -1
     edges.farthest[first:free] = 0.0
