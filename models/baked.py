@@ -14,7 +14,7 @@ from models.head import HeadParams
 from models.image_blob import decode_image
 from models.kernels import Scalar, kernel
 from models.lighting import material_table, portrait_lights
-from models.mesh import VertexFaces, components, vertex_labels
+from models.mesh import VertexFaces, components, open_sides, vertex_labels
 from models.texture import Texture
 from models.texture_basis import BakedTextureBasis
 
@@ -68,6 +68,8 @@ class BakedAvatar:
     face_region: NDArray[np.uint8]
     component: Int
     """(F,) number of the connected part."""
+    open_sides: NDArray[np.uint8]
+    """(F,) models.mesh.open_sides, of the overlay's triangles among themselves; zero for the surface's."""
     around: VertexFaces
     vertex_region: NDArray[np.uint8]
     glossy: NDArray[np.uint8]
@@ -139,7 +141,7 @@ def bake(file: AvatarFile) -> BakedAvatar:
     mesh = file.mesh
     order = np.argsort(mesh.face_layer, kind="stable")
     faces = np.ascontiguousarray(mesh.faces[order])
-    count = len(mesh.vertices)
+    count, surface_count = len(mesh.vertices), int((mesh.face_layer == 0).sum())
     region = np.ascontiguousarray(mesh.face_region[order])
     bases = [file.expression] if file.pose_correctives is None else [file.expression, file.pose_correctives]
     name = file.card.name
@@ -155,10 +157,11 @@ def bake(file: AvatarFile) -> BakedAvatar:
         skinning_weights=_own(mesh.skinning_weights),
         joints=_own(mesh.joints),
         faces=faces,
-        surface_count=int((mesh.face_layer == 0).sum()),
+        surface_count=surface_count,
         corner_uv=np.ascontiguousarray(mesh.uv[mesh.uv_faces[order]].reshape(-1, 6)),
         face_region=region,
         component=components(faces, count),
+        open_sides=np.concatenate([np.zeros(surface_count, np.uint8), open_sides(faces[surface_count:])]),
         around=VertexFaces.of(faces, count),
         vertex_region=vertex_labels(faces, region, count, len(file.regions)),
         glossy=np.array([each.material.glossy and each.material.lit for each in file.regions], np.uint8)[region],

@@ -54,6 +54,15 @@ def components(faces: Int, vertex_count: int) -> Int:
         label = spread
 
 
+def open_sides(faces: Int) -> NDArray[np.uint8]:
+    """(F,) which sides of a triangle no other one shares: bit k for the side opposite corner k."""
+    sides = np.sort(np.stack([np.roll(faces, -1, 1), np.roll(faces, -2, 1)], -1), axis=-1).reshape(-1, 2)
+    _, index, count = np.unique(sides, axis=0, return_inverse=True, return_counts=True)
+    alone = (count[index.ravel()] == 1).reshape(-1, 3)
+    flags: NDArray[np.uint8] = (alone * np.array([1, 2, 4])).sum(1).astype(np.uint8)
+    return flags
+
+
 def vertex_labels(faces: Int, face_label: NDArray[np.uint8], vertex_count: int, label_count: int) -> NDArray[np.uint8]:
     """(V,): of the labels of the triangles around a vertex the most frequent one (of equals the lowest)."""
     votes = np.zeros((vertex_count, label_count), np.int32)

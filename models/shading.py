@@ -28,9 +28,6 @@ from models.raster.triangles import (
     V0,
     V1,
     V2,
-    slope,
-    span,
-    top_first,
 )
 
 Float = NDArray[np.float32]
@@ -321,27 +318,53 @@ def nearer_centre(offsets: Float, one: int, two: int) -> int:
 
 
 @kernel
-def draw_overlays(surface: Surface, order: Int, nearness: Float, mirror: bool, low: int, high: int, out: Picture) -> None:
-    """Blends the triangles of `order`, far to near, over rows low…high - 1 of `out`, where the surface does not hide them."""
+def overlay_point(setup: Float, f: int, open_sides: int, x: Scalar, y: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """How much of the pixel around (x, y) an overlay triangle covers, 0…1, and the point of it to be shaded.
+
+    Across a side that another overlay triangle shares the pixel centre decides, so that the two together neither gap nor overlap. An open side fades with the
+    distance of the centre; what two open sides leave uncovered is summed, so that a card seen edge-on fades out instead of breaking into dots.
+    """
+    cover = ONE
+    for side in range(3):
+        dx, dy = x - setup[f, CORNER_X], y - setup[f, CORNER_Y]
+        if side == 0:
+            along, across = setup[f, NEAR_X] - setup[f, B1_X] - setup[f, B2_X], setup[f, NEAR_Y] - setup[f, B1_Y] - setup[f, B2_Y]
+            height = setup[f, NEAR] + dx * along + dy * across
+        else:
+            along, across = setup[f, B1_X + 2 * (side - 1)], setup[f, B1_Y + 2 * (side - 1)]
+            height = dx * along + dy * across
+        scale = ONE / (np.sqrt(along * along + across * across) + np.float32(1e-12))
+        distance = height * scale
+        if open_sides >> side & 1:
+            cover -= min(max(HALF - distance, ZERO), ONE)
+            if distance < ZERO:
+                x, y = x - distance * along * scale, y - distance * across * scale
+        elif distance < ZERO:
+            return ZERO, x, y
+    return cover, x, y
+
+
+@kernel
+def draw_overlays(surface: Surface, open_sides: Picture, order: Int, nearness: Float, mirror: bool, low: int, high: int, out: Picture) -> None:
+    """Blends the triangles of `order`, far to near, over rows low…high - 1 of `out`, where the surface does not hide them.
+
+    `open_sides` (F,): models.mesh.open_sides.
+    """
     setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
-    points, box, width = surface.points, surface.box, nearness.shape[1]
+    box, width = surface.box, nearness.shape[1]
     for k in range(len(order)):
         f = order[k]
-        if box[f, 3] <= low or box[f, 2] >= high:
-            continue
-        a, b, c = top_first(points, faces[f, 0], faces[f, 1], faces[f, 2])
-        whole, upper, lower = slope(points, a, c), slope(points, a, b), slope(points, b, c)
         for y in range(max(box[f, 2], low), min(box[f, 3], high)):
-            first, last = span(points, a, b, c, whole, upper, lower, y, width)
-            cy = np.float32(y) + HALF
-            for x in range(first, last):
-                cx = np.float32(x) + HALF
+            for x in range(box[f, 0], box[f, 1]):
+                cover, cx, cy = overlay_point(setup, f, open_sides[f], np.float32(x) + HALF, np.float32(y) + HALF)
+                if cover <= ZERO:
+                    continue
                 near = setup[f, NEAR] + (cx - setup[f, CORNER_X]) * setup[f, NEAR_X] + (cy - setup[f, CORNER_Y]) * setup[f, NEAR_Y]
                 if near + np.float32(OVERLAY_BIAS_M) * near * near < nearness[y, x]:
                     continue
                 red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
                 if alpha > np.float32(0.002):
-                    lay_over(out, y, width - 1 - x if mirror else x, red, green, blue, alpha)
+                    lay_over(out, y, width - 1 - x if mirror else x, red, green, blue, alpha * cover)
 
 
 @kernel

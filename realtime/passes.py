@@ -127,7 +127,7 @@ class Passes:
     def overlay(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
         """The overlay over what is in `out`."""
         order = self._overlays[: self._overlay_count]
-        draw_overlays(self.surface, order, self.nearness, mirror, self.rows[part], self.rows[part + 1], out)
+        draw_overlays(self.surface, self.avatar.open_sides, order, self.nearness, mirror, self.rows[part], self.rows[part + 1], out)
 
     def balance(self) -> None:
         """Shares the next frame's rows out so that every part has as much to do as in this frame."""

@@ -12,7 +12,7 @@ from models.avatar_parts import TextureBasis
 from models.baked import BakedAvatar, bake
 from models.head import HeadParams
 from models.lighting import light_vertices
-from models.mesh import components, vertex_labels, vertex_normals
+from models.mesh import components, open_sides, vertex_labels, vertex_normals
 from models.texture import Texture
 from models.texture_basis import BakedTextureBasis
 from tests.render_reference import reference_residual, reference_vertices, vertex_light
@@ -123,6 +123,12 @@ def test_connected_parts() -> None:
     assert len(np.unique(parts)) == 5
     for region in (0, 1, 2):
         assert len(np.unique(parts[mesh.face_region == region])) == 1
+
+
+def test_open_sides_are_those_of_one_triangle() -> None:
+    faces = np.array([[0, 1, 2], [2, 1, 3], [3, 4, 2], [7, 8, 9]], np.int32)
+    np.testing.assert_array_equal(open_sides(faces), [0b110, 0b010, 0b011, 0b111])
+    np.testing.assert_array_equal(open_sides(faces[:0]), [])
 
 
 def test_texture_levels_keep_the_mean_and_the_colours_beside_holes() -> None:
