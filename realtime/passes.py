@@ -11,11 +11,18 @@ from models.lighting import light_vertices
 from models.raster.edges import TILE, Edges, find_edges, sample_edges
 from models.raster.triangles import SETUP_COLUMNS, rasterize_rows, set_up
 from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_rows, sort_far_to_near
+from models.texture_basis import BakedTextureBasis
 
-EDGE_WORK = 5.0
-"""What an edge pixel costs, in interior pixels."""
-EMPTY_WORK = 0.12
+EDGE_WORK = 30.0
+"""What an edge pixel costs, in interior pixels; as the next two, measured."""
+RUN_WORK = 8.0
+"""What the first pixel of a triangle on a row costs beyond the others."""
+EMPTY_WORK = 0.2
 """What an empty pixel costs."""
+TRIANGLE_WORK = 60.0
+"""What a triangle costs when it is drawn, in pixels drawn."""
+BALANCE_EVERY = 16
+"""Frames between two looks at how the work is spread: heads move slowly."""
 
 
 class Passes:
@@ -33,6 +40,8 @@ class Passes:
         self.nearness = np.zeros((size, size), np.float32)
         self.edges = Edges.buffers(size, size)
         self.rows = [share(-(-size // TILE), part, parts)[0] * TILE for part in range(parts)] + [size]
+        self.raster_rows = list(self.rows)
+        self._frames = 0
         self._free = [0] * parts
         self._overlays = np.empty(faces - avatar.surface_count, np.int32)
         self._keys = np.empty(len(self._overlays), np.float32)
@@ -104,7 +113,7 @@ class Passes:
     def rasterize(self, part: int) -> None:
         """One sample a pixel."""
         surface = self.surface
-        low, high = self.rows[part], self.rows[part + 1]
+        low, high = self.raster_rows[part], self.raster_rows[part + 1]
         rasterize_rows(surface.points, surface.faces, self.avatar.surface_count, surface.setup, surface.box, low, high, self.face_id, self.nearness)
 
     def find(self, part: int) -> None:
@@ -129,12 +138,29 @@ class Passes:
         order = self._overlays[: self._overlay_count]
         draw_overlays(self.surface, self.avatar.open_sides, order, self.nearness, mirror, self.rows[part], self.rows[part + 1], out)
 
+    def compile_other_kind(self, out: NDArray[np.uint8]) -> None:
+        """Compiles the shading for avatars with a texture basis where this one has none, and the other way round, by drawing nothing."""
+        other = self.surface._replace(residual=np.zeros((2, 2, 4), np.int16) if self._state is None else None)
+        shade_rows(other, self.face_id, self.edges.slot, False, 0, 0, out)
+        resolve_edges(other, self.edges, 0, 0, False, out)
+        draw_overlays(other, self.avatar.open_sides, self._overlays[:0], self.nearness, False, 0, 0, out)
+        nothing = BakedTextureBasis(np.zeros((1, 1, 4, 4), np.int8), np.ones((1, 1), np.float32), np.zeros(1, np.uint8), 2, 2)
+        nothing.update(np.zeros((1, 1), np.float32), 0, 1, nothing.blank())
+
     def balance(self) -> None:
-        """Shares the next frame's rows out so that every part has as much to do as in this frame."""
-        if self.parts == 1:
+        """Now and then shares the rows of the next frames out so that every part has as much to do."""
+        self._frames += 1
+        if self.parts == 1 or self._frames % BALANCE_EVERY != 1:
             return
-        work = (self.face_id >= 0).sum(1) + EDGE_WORK * (self.edges.slot >= 0).sum(1) + EMPTY_WORK * self.size
+        covered, edges = (self.face_id >= 0).sum(1), (self.edges.slot >= 0).sum(1)
+        runs = (self.face_id[:, 1:] != self.face_id[:, :-1]).sum(1)
+        self.rows = self._shared(covered + RUN_WORK * runs + EDGE_WORK * edges + EMPTY_WORK * self.size)
+        box = self.surface.box[: self.avatar.surface_count]
+        middle = (box[:, 2] + box[:, 3])[box[:, 1] > 0] // 2
+        self.raster_rows = self._shared(covered + TRIANGLE_WORK * np.bincount(middle, minlength=self.size)[: self.size])
+
+    def _shared(self, work: NDArray[np.floating]) -> list[int]:
+        """Rows at which the bands start, and the end, for the work in each row."""
         done = np.cumsum(work)
-        for part in range(1, self.parts):
-            row = int(np.searchsorted(done, done[-1] * part / self.parts))
-            self.rows[part] = min(max(round(row / TILE) * TILE, self.rows[part - 1]), self.size)
+        starts = [round(int(np.searchsorted(done, done[-1] * part / self.parts)) / TILE) * TILE for part in range(self.parts)]
+        return [min(start, self.size) for start in starts] + [self.size]

@@ -76,9 +76,9 @@ class AvatarRenderer:
         return i420
 
     def warm_up(self) -> None:
-        """Compiles everything that a first picture would otherwise wait for."""
-        for _ in range(2):
-            self.render_i420(self.avatar.neutral())
+        """Compiles everything that a first picture of this avatar, or of one of another kind, would otherwise wait for."""
+        self._passes.compile_other_kind(self.render(self.avatar.neutral()))
+        self.render_i420(self.avatar.neutral())
 
     def close(self) -> None:
         """Ends the threads; may be called twice."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +15,13 @@ from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile
 from models.avatar_parts import Material
-from models.baked import bake
+from models.baked import bake, pose_vertices
 from models.head import HeadParams
 from models.image_blob import encode_image
-from models.yuv import planes
+from models.lighting import light_vertices
+from models.shading import draw_overlays, resolve_edges, shade_rows
+from models.texture_basis import blend_blocks
+from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 from realtime.badge import make_badge
 from realtime.passes import Passes
@@ -213,8 +220,28 @@ def test_another_avatar(renderer: AvatarRenderer) -> None:
     np.testing.assert_array_equal(renderer.render(params, "avatar", False), expected)
 
 
+def compiled_after_warm_up(trained: bool) -> int:
+    """How many kernels a session with both kinds of avatar compiles after `warm_up`."""
+    kernels: list[Any] = [shade_rows, resolve_edges, draw_overlays, blend_blocks, light_vertices, pose_vertices, to_i420]
+    renderer = AvatarRenderer(bake(tiny_avatar(12, trained=trained)), 64)
+    renderer.warm_up()
+    before = sum(len(kernel.signatures) for kernel in kernels)
+    for other in (not trained, trained):
+        renderer.set_avatar(bake(tiny_avatar(12, trained=other)))
+        for mirror in (False, True):
+            renderer.render_i420(renderer.avatar.neutral(), "green", mirror)
+    renderer.close()
+    return sum(len(kernel.signatures) for kernel in kernels) - before
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_warm_up_leaves_nothing_to_compile(trained: bool) -> None:
+    code = f"from tests.test_renderer import compiled_after_warm_up as count; print(count({trained}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+
+
 def test_close_twice() -> None:
     renderer = AvatarRenderer(bake(tiny_avatar(12)), 64)
-    renderer.warm_up()
     renderer.close()
     renderer.close()
