@@ -6,9 +6,13 @@ starves the encoder on the same two cores. A kernel that releases the GIL on a w
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
@@ -19,11 +23,32 @@ FAST_MATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 """Everything but the promise that there are no NaN and infinities: those are tested for."""
 
 
+@cache
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: one folder for each state of all the files with kernels.
+
+    Numba itself looks only at the file that a kernel stands in, and would go on with what was compiled from the older text of another file.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        text = path.read_bytes()
+        if b"models.kernels import" in text:
+            digest.update(text)
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    return (Path(given) if given else Path(__file__).parent / "__pycache__") / f"kernels-{digest.hexdigest()[:12]}"
+
+
 def kernel(function: Function) -> Function:
     """Compiles with numba on the first call: no GIL, cached on disk."""
     import numba
 
-    return cast(Function, numba.njit(nogil=True, cache=True, fastmath=FAST_MATH, error_model="numpy")(function))
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_folder())
+    try:
+        return cast(Function, numba.njit(nogil=True, cache=True, fastmath=FAST_MATH, error_model="numpy")(function))
+    finally:
+        config.CACHE_DIR = before
 
 
 Job = Callable[[int], None]
