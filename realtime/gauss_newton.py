@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rotations import from_gaze, skew, to_matrix
+from models.rotations import from_gaze, skew, to_axis_angle, to_matrix
 from realtime.landmark_model import Float, LandmarkModel
 
 Double = NDArray[np.float64]
@@ -88,6 +88,10 @@ class Target:
     """(P,)."""
     gaze_coupling: float = 0.0
     """Precision of the two eyes' agreement."""
+    rotation: Double | None = None
+    """(3, 3): what the depths of the landmarks say of the head's rotation; None: nothing."""
+    rotation_precision: float = 0.0
+    """One over radians squared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,9 @@ def prior_terms(state: FrameState, target: Target, has_jaw_joint: bool) -> tuple
     gaze_at = 6 + len(state.expression)
     hessian = np.diag(target.precision)
     gradient = target.precision * (unknowns(state, has_jaw_joint) - target.prior)
+    if target.rotation is not None:
+        hessian[range(3), range(3)] += target.rotation_precision
+        gradient[:3] -= target.rotation_precision * to_axis_angle(target.rotation @ state.rotation.T)
     difference = state.gaze[0] - state.gaze[1]
     for axis in range(2):
         left, right = gaze_at + axis, gaze_at + 2 + axis
@@ -236,6 +243,14 @@ def solve_frame(
         step = boxed_step(hessian, gradient, bounds.low - values, bounds.high - values)
         state = moved(state, step, bounds, model.has_jaw_joint)
     return state
+
+
+def align(points: Double, seen: Double, weights: Double) -> Double:
+    """(3, 3): the rotation that best carries `points` (L, 3) onto `seen` (L, 3), whatever their places and sizes (Kabsch, Acta Cryst. A32, 1976)."""
+    share = (weights / weights.sum())[:, None]
+    left, _, right = np.linalg.svd((seen - (share * seen).sum(0)).T @ (share * (points - (share * points).sum(0))))
+    rotation: Double = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
+    return rotation
 
 
 def project(model: LandmarkModel, subject: Subject, rest: Rest, state: FrameState) -> tuple[Double, Double]:

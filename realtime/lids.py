@@ -30,11 +30,14 @@ class LidSettings:
     opened_rate: float = 0.06
     """How fast it is learned, in closures a second."""
     closed: float = 0.8
-    """Closure of a driver's closed eye before one was seen."""
-    closed_range: tuple[float, float] = (0.6, 1.0)
-    """What can be learned for it: the most that was seen."""
-    forget_s: float = 60.0
-    """Time constant with which it falls back."""
+    """Closure of a driver's closed eye before a blink was seen."""
+    closed_range: tuple[float, float] = (0.55, 1.0)
+    """What can be learned for it: at once where it is more, from blinks where it is less."""
+    blink_share: float = 0.7
+    """What comes back within `blink_s` from this share of it, or more, was a blink."""
+    blink_s: float = 0.5
+    blink_weight: float = 0.4
+    """How far one blink pulls what is known of the closed eye."""
     margin: float = 0.95
     """A lid counts as closed from this share of it on."""
     agreement: tuple[float, float] = (0.06, 0.25)
@@ -52,6 +55,8 @@ class Lids:
         self._weights = np.array([[CLOSURE.get(name.removesuffix(side), 0.0) * name.endswith(side) for name in names] for side in SIDES])
         self._opened: Double | None = None
         self._closed = np.full(2, settings.closed)
+        self._peak = np.zeros(2)
+        self._down_s = np.zeros(2)
 
     def calibrate(self, rest: Double) -> None:
         """`rest` (D,) is the expression of a driver who was asked to relax: their eyes are open."""
@@ -65,14 +70,24 @@ class Lids:
             self._opened = np.clip(now, settings.opened_range[0], settings.opened)
         pull = np.where(now < self._opened, settings.opened_share - 1.0, settings.opened_share)
         self._opened = np.clip(self._opened + settings.opened_rate * elapsed_s * pull, *settings.opened_range)
-        self._closed += (settings.closed - self._closed) * (1.0 - np.exp(-elapsed_s / settings.forget_s))
-        self._closed = np.clip(np.maximum(self._closed, now), *settings.closed_range)
+        self._learn_blinks(now, elapsed_s)
         closure = np.minimum((now - self._opened) / np.maximum(settings.margin * self._closed - self._opened, 0.05), 1.0)
         difference = float(closure[0] - closure[1])
         low, high = settings.agreement
         apart = 0.5 * difference * float(np.clip((abs(difference) - low) / (high - low), 0.0, 1.0))
         together: Double = closure.mean() + np.array([apart, -apart])
         return together
+
+    def _learn_blinks(self, now: Double, elapsed_s: float) -> None:
+        """How far the driver's lids go when they close, from the blinks in which they do."""
+        settings = self._settings
+        assert self._opened is not None
+        down = now > 0.5 * (self._opened + settings.blink_share * self._closed)
+        over = ~down & (self._peak >= settings.blink_share * self._closed) & (self._down_s < settings.blink_s)
+        self._closed = np.where(over, self._closed + settings.blink_weight * (self._peak - self._closed), self._closed)
+        self._closed = np.clip(np.maximum(self._closed, now), *settings.closed_range)
+        self._peak = np.where(down, np.maximum(self._peak, now), 0.0)
+        self._down_s = np.where(down, self._down_s + elapsed_s, 0.0)
 
     def resolve(self, expression: Double) -> None:
         """Where `expression` (D,) holds closures for its two `eyeBlink`, writes the weights that reach them together with its other shapes."""

@@ -12,6 +12,9 @@ from models.rotations import to_axis_angle, to_matrix
 from realtime.face_groups import JAW_OPEN_RAD, by_group
 from realtime.one_euro import Double
 
+FACE_OFFSET_M = np.array([0.0, 0.045, 0.1])
+"""From the neck joint to the middle of the face, in the open head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Neutral:
@@ -20,7 +23,7 @@ class Neutral:
     expression: Double
     """(D,)."""
     turn: Double
-    """(3,) axis-angle of the head, camera space."""
+    """(3,) axis-angle of the head against the line of sight to it: as it looks, wherever in the picture it is."""
     neck_at: Double
     """(3,) metres, camera space: how far the neck joint is from its place in the head at rest at the camera."""
     gaze: Double
@@ -31,11 +34,13 @@ class Neutral:
     @staticmethod
     def of(params: HeadParams, neck_offset: Double) -> Neutral:
         """The driver of one frame; `neck_offset` (3,) metres, from the root joint to the neck joint."""
-        rotation = to_matrix(params.rotation)
+        root = to_matrix(params.rotation)
+        head = root @ to_matrix(params.neck)
+        neck_at = params.translation + root @ neck_offset - neck_offset
         return Neutral(
             params.expression.astype(np.float64),
-            to_axis_angle(rotation @ to_matrix(params.neck)),
-            params.translation + rotation @ neck_offset - neck_offset,
+            to_axis_angle(sight(face_at(neck_at, head)).T @ head),
+            neck_at,
             params.gaze.reshape(-1).astype(np.float64),
             params.jaw.astype(np.float64),
         )
@@ -48,6 +53,18 @@ class Neutral:
     @staticmethod
     def median(frames: Sequence[Neutral]) -> Neutral:
         return Neutral(*(np.median([getattr(frame, part.name) for frame in frames], axis=0) for part in fields(frames[0])))
+
+
+def face_at(neck_at: Double, head: Double) -> Double:
+    """(3,) metres, camera space: how far a face is from its place at rest at the camera, `neck_at` (3,) being its neck and `head` (3, 3) its rotation."""
+    place: Double = neck_at + head @ FACE_OFFSET_M - FACE_OFFSET_M
+    return place
+
+
+def sight(place: Double) -> Double:
+    """(3, 3): the rotation that carries the camera's axis to the line of sight to `place` (3,), before the camera."""
+    yaw, pitch = -np.arctan2(place[0], max(-place[2], 1e-3)), np.arctan2(place[1], max(-place[2], 1e-3))
+    return to_matrix((0.0, yaw, 0.0)) @ to_matrix((pitch, 0.0, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +83,7 @@ class RestCaps:
 
 @dataclass(frozen=True, slots=True)
 class RestSettings:
-    automatic: RestCaps = RestCaps(brows=0.3, lids=0.5, mouth=0.12, jaw=0.05, other=0.5, turn_rad=0.45, gaze_rad=0.25)
+    automatic: RestCaps = RestCaps(brows=0.3, lids=0.5, mouth=0.0, jaw=0.0, other=0.5, turn_rad=0.45, gaze_rad=0.25)
     """Careful: nobody was asked to look neutral."""
     asked: RestCaps = RestCaps(brows=0.8, lids=0.8, mouth=0.6, jaw=0.4, other=3.0, turn_rad=0.8, gaze_rad=0.5)
     """After `calibrate`."""

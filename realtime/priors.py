@@ -8,9 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.landmarker import COEFFICIENT_NAMES
-from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD
+from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from realtime.gauss_newton import Bounds, Double, Target
 from realtime.landmark_model import LandmarkModel
+
+
+@dataclass(frozen=True, slots=True)
+class Precisions:
+    """Of expression weights, by group (realtime/face_groups.py)."""
+
+    brows: float
+    lids: float
+    mouth: float
+    jaw: float
+    other: float
+    """Shapes without an ARKit name: principal components, in standard deviations, about zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +31,10 @@ class PriorSettings:
 
     landmark_trust: float = 1.5
     """The expected scatter of the landmarks is divided by this: once a subject's offsets are known, they scatter less than over all people."""
-    expression_precision: float = 5.0
-    """About the tracker's coefficient, for shapes that have one."""
-    zero_precision: float = 0.75
-    """About zero, for shapes that have a coefficient."""
-    component_precision: float = 1.0
-    """About zero, for shapes without one (principal components, in standard deviations)."""
+    expression: Precisions = Precisions(brows=20.0, lids=20.0, mouth=40.0, jaw=20.0, other=1.0)
+    """About the tracker's coefficients: weaker follows the landmarks closer, stronger is calmer and shares a smile out less between shapes."""
+    zero_share: float = 0.1
+    """About zero, as a share of the precision about the coefficients."""
     gaze_precision: float = 16.0
     gaze_coupling: float = 60.0
     """Of the difference of the two eyes' angles."""
@@ -57,8 +67,7 @@ class Priors:
         settings = self._settings
         known: Double = np.clip(np.nan_to_num(coefficients.astype(np.float64)), 0.0, 1.0)
         prior = np.zeros(len(self._precision))
-        weight = settings.expression_precision / (settings.expression_precision + settings.zero_precision)
-        prior[self._to] = known[self._from] * weight
+        prior[self._to] = known[self._from] / (1.0 + settings.zero_share)
         prior[self._gaze_at : self._gaze_at + 4] = self._gaze(known)
         if self._model.has_jaw_joint:
             prior[self._gaze_at + 4] = JAW_OPEN_RAD * known[COEFFICIENT_NAMES.index(JAW_OPEN)]
@@ -90,7 +99,7 @@ class Priors:
 
     def _precisions(self, known: NDArray[np.bool_]) -> Double:
         settings, model = self._settings, self._model
-        shapes = np.where(known, settings.expression_precision + settings.zero_precision, settings.component_precision)
+        shapes = by_group(settings.expression, [group_of(name) for name in model.expression_names]) * np.where(known, 1.0 + settings.zero_share, 1.0)
         jaw = [settings.jaw_precision] * 3 if model.has_jaw_joint else []
         return np.concatenate([np.zeros(6), shapes, [settings.gaze_precision] * 4, jaw])
 

@@ -6,7 +6,7 @@ A warm-started Gauss-Newton fit of the head's landmarks to the tracker's (realti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -14,12 +14,14 @@ import numpy as np
 from models.head import LANDMARK_COUNT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
-from realtime.gauss_newton import Double, FrameState, Linearizer, Rest, Subject, Target, solve_frame
+from realtime.gauss_newton import Double, FrameState, Linearizer, Rest, Subject, Target, align, solve_frame
 from realtime.identity import IdentityFit, IdentitySettings
 from realtime.landmark_model import Float, landmark_model
 from realtime.packets import FaceObservation
 from realtime.priors import Priors, PriorSettings
 
+FLAT = 0.1
+"""Depths that span less than this share of the face's width say nothing."""
 FACING = np.diag([1.0, -1.0, -1.0])
 """From our camera space (y up, z to the viewer) to OpenCV's (y down, z ahead), and back."""
 
@@ -35,6 +37,8 @@ class SolverSettings:
     cold_iterations: int = 8
     huber_knee: float = 0.04
     """In inter-ocular distances."""
+    rotation_precision: float = 1e4
+    """How much the landmarks' depths say of the head's rotation, in one over radians squared."""
     lost_s: float = 0.5
     """After this long without a face the next one is taken as unknown: a cold start, and new keyframes."""
     largest_error: float = 0.15
@@ -121,7 +125,20 @@ class ParameterSolver:
             coefficients = np.zeros(len(COEFFICIENT_NAMES), np.float32)
         self._side_px = float(max(observation.width, observation.height))
         centre = (0.5 * observation.width, 0.5 * observation.height)
-        return self._priors.target((points - centre) / self._side_px, coefficients)
+        target = self._priors.target((points - centre) / self._side_px, coefficients)
+        return replace(target, rotation=self._seen_rotation(target, landmarks[self._model.indices]), rotation_precision=self._settings.rotation_precision)
+
+    def _seen_rotation(self, target: Target, landmarks: Float) -> Double | None:
+        """(3, 3): the head's rotation by the landmarks' depths, which the tracker gives along the line of sight to the face; None where it gives none."""
+        extent = np.ptp(landmarks, axis=0)
+        if not np.isfinite(extent).all() or extent[2] < FLAT * extent[:2].max():
+            return None
+        expression = np.clip(target.prior[6 : 6 + len(self._model.expression_names)], -1.0, 1.0)
+        points = self._rest.points + self._model.expression @ expression
+        rotation = align(points, landmarks.astype(np.float64) @ FACING, target.weights**2)
+        across, down = target.points.mean(0) / self._subject.focal
+        sight = to_matrix((0.0, -np.arctan(across), 0.0)) @ to_matrix((-np.arctan(down), 0.0, 0.0))
+        return sight @ rotation
 
     def _track(self, target: Target) -> FrameState | None:
         """From where the face was; failing that, from nothing."""

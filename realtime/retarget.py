@@ -15,7 +15,7 @@ from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
 from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from realtime.lids import Lids, LidSettings
-from realtime.neutral import Neutral, RestPose, RestSettings
+from realtime.neutral import Neutral, RestPose, RestSettings, face_at, sight
 from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings
 from realtime.presence import Presence, PresenceSettings
 
@@ -181,7 +181,7 @@ class Retargeter:
             self._lids.calibrate(asked.expression)
         room = np.where(self._weights, 1.0 - np.clip(rest.expression, 0.0, 0.9), 1.0)
         expression = (frame.expression - rest.expression) / room
-        turn = to_axis_angle(to_matrix(rest.turn).T @ to_matrix(frame.turn))
+        turn = to_axis_angle(to_matrix(frame.turn) @ to_matrix(rest.turn).T)
         lean = (frame.neck_at - rest.neck_at) / max(-rest.neck_at[2], 0.05)
         tail = (gains.turn * turn, gains.gaze * (frame.gaze - rest.gaze), gains.lean * lean, gains.jaw * (frame.jaw - rest.jaw))
         driven = self._gains * expression
@@ -203,10 +203,11 @@ class Retargeter:
             jaw = np.zeros(3)
         elif JAW_OPEN in self._names:
             jaw = np.array([JAW_OPEN_RAD * driven[self._names.index(JAW_OPEN)], 0.0, 0.0])
-        neck = soft_limit(settings.neck_share * turn, avatar.neck_limit, soft)
-        root = soft_limit(turn - neck, avatar.rotation_limit, soft)
         distance = abs(float(avatar.default_translation[2]))
         translation = avatar.default_translation + distance * soft_limit(lean, np.array(settings.lean_limit), soft)
+        turn = self._as_it_looks(turn, translation)
+        neck = soft_limit(settings.neck_share * turn, avatar.neck_limit, soft)
+        root = soft_limit(turn - neck, avatar.rotation_limit, soft)
         return HeadParams(
             identity=np.zeros(0, np.float32),
             expression=np.clip(expression, avatar.expression_min, avatar.expression_max).astype(np.float32),
@@ -216,6 +217,12 @@ class Retargeter:
             gaze=soft_limit(gaze, np.tile(avatar.gaze_limit, 2), soft).reshape(2, 2).astype(np.float32),
             translation=translation.astype(np.float32),
         )
+
+    def _as_it_looks(self, turn: Double, translation: Double) -> Double:
+        """(3,) the rotation that looks like `turn` (3,) straight ahead, for an avatar at `translation`."""
+        head = to_matrix(turn)
+        there, middle = sight(face_at(translation, head)), sight(self._avatar.default_translation.astype(np.float64))
+        return to_axis_angle(there @ middle.T @ head)
 
 
 def soft_limit(value: Double, limit: NDArray[np.floating], soft_share: float) -> Double:

@@ -33,7 +33,8 @@ def bumps(points: NDArray[np.float64], count: int, size_m: float, width_m: float
     directions = rng.normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     falloff = np.exp(-(((points[None] - centres[:, None]) / width_m) ** 2).sum(-1))
-    return (size_m * falloff[..., None] * directions[:, None]).astype(np.float32)
+    moves: Float = (size_m * falloff[..., None] * directions[:, None]).astype(np.float32)
+    return moves
 
 
 def synthetic_head(jaw_joint: bool = False, seed: int = 0) -> HeadModel:
@@ -92,11 +93,13 @@ def synthetic_head(jaw_joint: bool = False, seed: int = 0) -> HeadModel:
 
 
 def picture_of(head: HeadModel, params: HeadParams, focal_px: float, width: int, height: int) -> Float:
-    """(478, 3): where a camera sees the head's landmarks, in pixels."""
+    """(478, 3): where a camera sees the head's landmarks, in pixels; z is how much farther than their mean they are, in the same scale."""
     camera = head.landmarks(head.vertices(params)).astype(np.float64)
-    depth = -camera[:, 2]
-    seen = np.stack([0.5 * width + focal_px * camera[:, 0] / depth, 0.5 * height - focal_px * camera[:, 1] / depth, np.zeros(len(depth))], 1)
-    return np.nan_to_num(seen).astype(np.float32)
+    depth, away = -camera[:, 2], np.linalg.norm(camera, axis=1)
+    z = focal_px * (away / np.nanmean(away) - 1.0)
+    seen = np.stack([0.5 * width + focal_px * camera[:, 0] / depth, 0.5 * height - focal_px * camera[:, 1] / depth, z], 1)
+    pixels: Float = np.nan_to_num(seen).astype(np.float32)
+    return pixels
 
 
 def observe(
