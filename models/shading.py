@@ -199,9 +199,8 @@ def lay_over(out: Picture, y: int, x: int, red: Scalar, green: Scalar, blue: Sca
 
 @kernel
 def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, out: Picture) -> None:
-    """Lays the pixels without edges of rows low…high - 1 over `out` (H, W, 3), which holds the backdrop; run by run of one triangle."""
+    """Lays the pixels without edges and gloss of rows low…high - 1 over `out` (H, W, 3), which holds the backdrop; run by run of one triangle."""
     setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
-    region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
     width = face_id.shape[1]
     for y in range(low, high):
         first = 0
@@ -213,13 +212,6 @@ def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int
                     last += 1
                 if setup[f, LEVEL] < GLOSSY_FLAG:
                     shade_run(setup, faces, light, texels, level, residual, f, slot, mirror, y, first, last, out)
-                else:
-                    for x in range(first, last):
-                        if slot[y, x] < 0:
-                            cx, cy = np.float32(x) + HALF, np.float32(y) + HALF
-                            red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
-                            white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
-                            lay_over(out, y, width - 1 - x if mirror else x, red + white, green + white, blue + white, alpha)
             first = last
 
 
@@ -265,26 +257,42 @@ def shade_run(
 
 
 @kernel
+def shade_glossy(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int, high: int, left: int, right: int, out: Picture) -> None:
+    """The glossy pixels without edges of rows low…high - 1 and columns left…right - 1."""
+    setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
+    region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
+    for y in range(low, high):
+        for x in range(left, right):
+            f = face_id[y, x]
+            if f < 0 or setup[f, LEVEL] < GLOSSY_FLAG or slot[y, x] >= 0:
+                continue
+            cx, cy = np.float32(x) + HALF, np.float32(y) + HALF
+            red, green, blue, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
+            white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy)
+            lay_over(out, y, out.shape[1] - 1 - x if mirror else x, red + white, green + white, blue + white, alpha)
+
+
+@kernel
 def resolve_edges(surface: Surface, edges: Edges, first: int, last: int, mirror: bool, out: Picture) -> None:
     """Lays the edge pixels in slots first…last - 1 over `out`: each surface that their samples see is shaded once and weighs as its samples."""
     setup, faces, light, texels, level, residual = surface.setup, surface.faces, surface.light, surface.texels, surface.level, surface.residual
     region, vertices, normals, lights, materials = surface.face_region, surface.vertices, surface.normals, surface.lights, surface.materials
-    component, offsets, place, face_id, nearness = surface.component, edges.offsets, edges.place, edges.face_id, edges.nearness
+    component, offsets, place, samples = surface.component, edges.offsets, edges.place, edges.samples
     width = out.shape[1]
     for n in range(first, last):
         y, x = place[n, 0], place[n, 1]
         red = green = blue = cover = ZERO
         done = 0
         for s in range(SAMPLES):
-            if face_id[n, s] < 0 or done >> s & 1:
+            if samples[n, SAMPLES + s] < ZERO or done >> s & 1:
                 continue
             count, best = 0, s
             for other in range(s, SAMPLES):
-                if not (done >> other & 1) and same_surface(component, face_id, nearness, n, s, other):
+                if not (done >> other & 1) and same_surface(component, samples, n, s, other):
                     done |= 1 << other
                     count += 1
                     best = nearer_centre(offsets, best, other)
-            f = face_id[n, best]
+            f = int(samples[n, SAMPLES + best])
             cx, cy = np.float32(x) + HALF + offsets[0, best], np.float32(y) + HALF + offsets[1, best]
             r, g, b, alpha = fragment(setup, faces, light, texels, level, residual, f, cx, cy)
             white = gloss(setup, faces, region, vertices, normals, lights, materials, f, cx, cy) if setup[f, LEVEL] >= GLOSSY_FLAG else ZERO
@@ -298,15 +306,15 @@ def resolve_edges(surface: Surface, edges: Edges, first: int, last: int, mirror:
 
 
 @kernel
-def same_surface(component: Int, face_id: Int, nearness: Float, n: int, one: int, two: int) -> bool:
+def same_surface(component: Int, samples: Float, n: int, one: int, two: int) -> bool:
     """Whether two samples of a pixel see the same part at about the same depth."""
-    p, q = face_id[n, one], face_id[n, two]
+    p, q = np.int32(samples[n, SAMPLES + one]), np.int32(samples[n, SAMPLES + two])
     if p == q:
         return True
     if q < 0 or component[p] != component[q]:
         return False
-    near = nearness[n, one]
-    return bool(abs(near - nearness[n, two]) < np.float32(2.0 * STEP_M) * near * near)
+    near = samples[n, one]
+    return bool(abs(near - samples[n, two]) < np.float32(2.0 * STEP_M) * near * near)
 
 
 @kernel

@@ -9,8 +9,8 @@ from models.baked import BakedAvatar, Pose, project
 from models.kernels import share
 from models.lighting import light_vertices
 from models.raster.edges import TILE, Edges, find_edges, sample_edges
-from models.raster.triangles import SETUP_COLUMNS, rasterize_rows, set_up
-from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_rows, sort_far_to_near
+from models.raster.triangles import SETUP_COLUMNS, box_around, rasterize_rows, set_up
+from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_glossy, shade_rows, sort_far_to_near
 from models.texture_basis import BakedTextureBasis
 
 EDGE_WORK = 30.0
@@ -43,6 +43,8 @@ class Passes:
         self.raster_rows = list(self.rows)
         self._frames = 0
         self._free = [0] * parts
+        self._glossy = np.flatnonzero(avatar.glossy[: avatar.surface_count]).astype(np.int32)
+        self._glossy_box = (0, 0, 0, 0)
         self._overlays = np.empty(faces - avatar.surface_count, np.int32)
         self._keys = np.empty(len(self._overlays), np.float32)
         self._overlay_count = 0
@@ -90,7 +92,7 @@ class Passes:
             set_up_texture(self.avatar.corner_uv, surface.level, self.avatar.glossy, surface.box, first, last, surface.setup)
 
     def light(self, part: int) -> None:
-        """Normals and light of the vertices; the first part also sorts the overlay."""
+        """Normals and light of the vertices; the first part also sorts the overlay and bounds what is glossy."""
         surface, avatar = self.surface, self.avatar
         first, last = share(len(surface.vertices), part, self.parts)
         light_vertices(
@@ -108,6 +110,7 @@ class Passes:
             surface.light,
         )
         if part == 0:
+            self._glossy_box = box_around(surface.box, self._glossy)
             self._overlay_count = sort_far_to_near(surface.points, surface.faces, surface.box, avatar.surface_count, self._overlays, self._keys)
 
     def rasterize(self, part: int) -> None:
@@ -127,6 +130,8 @@ class Passes:
         """Interior pixels over the backdrop in `out` (size, size, 3)."""
         low, high = self.rows[part], self.rows[part + 1]
         shade_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
+        left, right, top, bottom = self._glossy_box
+        shade_glossy(self.surface, self.face_id, self.edges.slot, mirror, max(low, top), min(high, bottom), left, right, out)
 
     def resolve(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
         """Edge pixels over the backdrop in `out`."""
@@ -142,6 +147,7 @@ class Passes:
         """Compiles the shading for avatars with a texture basis where this one has none, and the other way round, by drawing nothing."""
         other = self.surface._replace(residual=np.zeros((2, 2, 4), np.int16) if self._state is None else None)
         shade_rows(other, self.face_id, self.edges.slot, False, 0, 0, out)
+        shade_glossy(other, self.face_id, self.edges.slot, False, 0, 0, 0, 0, out)
         resolve_edges(other, self.edges, 0, 0, False, out)
         draw_overlays(other, self.avatar.open_sides, self._overlays[:0], self.nearness, False, 0, 0, out)
         nothing = BakedTextureBasis(np.zeros((1, 1, 4, 4), np.int8), np.ones((1, 1), np.float32), np.zeros(1, np.uint8), 2, 2)

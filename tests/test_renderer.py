@@ -19,7 +19,7 @@ from models.baked import bake, pose_vertices
 from models.head import HeadParams
 from models.image_blob import encode_image
 from models.lighting import light_vertices
-from models.shading import draw_overlays, resolve_edges, shade_rows
+from models.shading import draw_overlays, resolve_edges, shade_glossy, shade_rows
 from models.texture_basis import blend_blocks
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
@@ -222,7 +222,7 @@ def test_another_avatar(renderer: AvatarRenderer) -> None:
 
 def compiled_after_warm_up(trained: bool) -> int:
     """How many kernels a session with both kinds of avatar compiles after `warm_up`."""
-    kernels: list[Any] = [shade_rows, resolve_edges, draw_overlays, blend_blocks, light_vertices, pose_vertices, to_i420]
+    kernels: list[Any] = [shade_rows, shade_glossy, resolve_edges, draw_overlays, blend_blocks, light_vertices, pose_vertices, to_i420]
     renderer = AvatarRenderer(bake(tiny_avatar(12, trained=trained)), 64)
     renderer.warm_up()
     before = sum(len(kernel.signatures) for kernel in kernels)

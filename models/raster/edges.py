@@ -18,6 +18,8 @@ from models.raster.triangles import B1_X, B1_Y, B2_X, B2_Y, CORNER_X, CORNER_Y, 
 SAMPLES = 8
 TILE = 8
 """Side in pixels of the tiles that say whether there is any edge inside; bands start at a multiple of it."""
+BATCH = 1024
+"""Edge pixels of one triangle that are gathered before they are sampled."""
 STEP_M = 0.004
 """A step in depth that counts as an edge."""
 
@@ -36,12 +38,10 @@ class Edges(NamedTuple):
     """(H / 8, W / 8) rounded up; 1 where a slot lies inside."""
     place: Int
     """(N, 2) row and column."""
-    nearness: Float
-    """(N, 8)."""
-    face_id: Int
-    """(N, 8), -1 where a sample sees nothing."""
+    samples: Float
+    """(N, 16) nearness of the eight samples, then the triangles that they see, -1: none; side by side in one cache line."""
     farthest: Float
-    """(N,) the least of each row of `nearness`."""
+    """(N,) the least nearness of each row of `samples`."""
 
     @staticmethod
     def buffers(width: int, height: int) -> Edges:
@@ -53,8 +53,7 @@ class Edges(NamedTuple):
             np.full((height, width), -1, np.int32),
             np.zeros((-(-height // TILE), -(-width // TILE)), np.uint8),
             np.empty((slots, 2), np.int32),
-            np.empty((slots, SAMPLES), np.float32),
-            np.empty((slots, SAMPLES), np.int32),
+            np.empty((slots, 2 * SAMPLES), np.float32),
             np.empty(slots, np.float32),
         )
 
@@ -121,8 +120,8 @@ def find_edges(face_id: Int, nearness: Float, setup: Float, component: Int, low:
                         free = take_slot(slot, tile, place, y, x, free, last)
                     if y + 1 < high:
                         free = take_slot(slot, tile, place, y + 1, x, free, last)
-    edges.nearness[first:free] = 0.0
-    edges.face_id[first:free] = -1
+    edges.samples[first:free, :SAMPLES] = 0.0
+    edges.samples[first:free, SAMPLES:] = -1.0
     edges.farthest[first:free] = 0.0
     return free
 
@@ -141,29 +140,54 @@ def take_slot(slot: Int, tile: NDArray[np.uint8], place: Int, y: int, x: int, fr
 @kernel
 def sample_edges(setup: Float, box: Int, count: int, low: int, high: int, edges: Edges) -> None:
     """Draws the first `count` triangles into the samples of the edge pixels of rows low…high - 1."""
-    offsets, slot, tile = edges.offsets, edges.slot, edges.tile
-    nearness, face_id, farthest = edges.nearness, edges.face_id, edges.farthest
+    slot, tile = edges.slot, edges.tile
+    met = np.empty(BATCH + slot.shape[1], np.int32)
     for f in range(count):
         if box[f, 3] <= low or box[f, 2] >= high:
             continue
         top, bottom, left, right = max(box[f, 2], low), min(box[f, 3], high), box[f, 0], box[f, 1]
         if not any_tile(tile, left, right, top, bottom):
             continue
-        x0, y0, near_x, near_y = setup[f, CORNER_X], setup[f, CORNER_Y], setup[f, NEAR_X], setup[f, NEAR_Y]
-        b1_x, b1_y, b2_x, b2_y = setup[f, B1_X], setup[f, B1_Y], setup[f, B2_X], setup[f, B2_Y]
-        near_reach, b1_reach, b2_reach = reach(near_x, near_y), reach(b1_x, b1_y), reach(b2_x, b2_y)
-        b0_reach = reach(near_x - b1_x - b2_x, near_y - b1_y - b2_y)
+        found = 0
         for y in range(top, bottom):
-            dy = np.float32(y) + np.float32(0.5) - y0
-            near_row, b1_row, b2_row = setup[f, NEAR] + dy * near_y, dy * b1_y, dy * b2_y
             for x in range(left, right):
-                n = slot[y, x]
-                if n < 0:
-                    continue
-                dx = np.float32(x) + np.float32(0.5) - x0
-                near, b1, b2 = near_row + dx * near_x, b1_row + dx * b1_x, b2_row + dx * b2_x
-                if near + near_reach > farthest[n] and b1 + b1_reach >= 0.0 and b2 + b2_reach >= 0.0 and near - b1 - b2 + b0_reach >= 0.0:
-                    farthest[n] = sample_pixel(setup, f, near, b1, b2, offsets, n, nearness, face_id)
+                met[found] = slot[y, x]
+                found += slot[y, x] >= 0
+            if found >= BATCH or (y + 1 == bottom and found > 0):
+                sample_slots(setup, f, met, found, edges.offsets, edges.place, edges.samples, edges.farthest)
+                found = 0
+
+
+@kernel
+def sample_slots(setup: Float, f: int, met: Int, found: int, offsets: Float, place: Int, samples: Float, farthest: Float) -> None:
+    """Draws one triangle into the first `found` slots of `met`, after those were dropped that it cannot reach. No branch is hard to foresee."""
+    x0, y0 = setup[f, CORNER_X] - np.float32(0.5), setup[f, CORNER_Y] - np.float32(0.5)
+    start, near_x, near_y = setup[f, NEAR], setup[f, NEAR_X], setup[f, NEAR_Y]
+    b1_x, b1_y, b2_x, b2_y = setup[f, B1_X], setup[f, B1_Y], setup[f, B2_X], setup[f, B2_Y]
+    near_reach, b1_reach, b2_reach = reach(near_x, near_y), reach(b1_x, b1_y), reach(b2_x, b2_y)
+    b0_reach = reach(near_x - b1_x - b2_x, near_y - b1_y - b2_y)
+    kept, zero = 0, np.float32(0.0)
+    for k in range(found):
+        n = met[k]
+        dx, dy = np.float32(place[n, 1]) - x0, np.float32(place[n, 0]) - y0
+        near, b1, b2 = start + dx * near_x + dy * near_y, dx * b1_x + dy * b1_y, dx * b2_x + dy * b2_y
+        met[kept] = n
+        kept += (near + near_reach > farthest[n]) & (b1 + b1_reach >= zero) & (b2 + b2_reach >= zero) & (near - b1 - b2 + b0_reach >= zero)
+    for k in range(kept):
+        n = met[k]
+        dx, dy = np.float32(place[n, 1]) - x0, np.float32(place[n, 0]) - y0
+        near, b1, b2 = start + dx * near_x + dy * near_y, dx * b1_x + dy * b1_y, dx * b2_x + dy * b2_y
+        for s in range(SAMPLES):
+            right, down, before = offsets[0, s], offsets[1, s], samples[n, s]
+            here: Scalar = near + right * near_x + down * near_y
+            c1, c2 = b1 + right * b1_x + down * b1_y, b2 + right * b2_x + down * b2_y
+            seen = (min(min(c1, c2), here - c1 - c2) >= zero) & (here > before)
+            samples[n, s] = here if seen else before
+            samples[n, SAMPLES + s] = np.float32(f) if seen else samples[n, SAMPLES + s]
+        least = samples[n, 0]
+        for s in range(1, SAMPLES):
+            least = min(least, samples[n, s])
+        farthest[n] = least
 
 
 @kernel
@@ -180,19 +204,3 @@ def any_tile(tile: NDArray[np.uint8], left: int, right: int, top: int, bottom: i
             if tile[y, x]:
                 return True
     return False
-
-
-@kernel
-def sample_pixel(setup: Float, f: int, start: Scalar, b1_start: Scalar, b2_start: Scalar, offsets: Float, n: int, nearness: Float, face_id: Int) -> Scalar:
-    """Draws one triangle into the eight samples of slot `n`, without a branch, so that it is vectorised; returns the nearness of the farthest sample."""
-    near_x, near_y, b1_x, b1_y, b2_x, b2_y = setup[f, NEAR_X], setup[f, NEAR_Y], setup[f, B1_X], setup[f, B1_Y], setup[f, B2_X], setup[f, B2_Y]
-    zero, farthest = np.float32(0.0), np.float32(1e30)
-    for s in range(SAMPLES):
-        right, down, before = offsets[0, s], offsets[1, s], nearness[n, s]
-        here = start + right * near_x + down * near_y
-        b1, b2 = b1_start + right * b1_x + down * b1_y, b2_start + right * b2_x + down * b2_y
-        seen = (b1 >= zero) & (b2 >= zero) & (here - b1 - b2 >= zero) & (here > before)
-        nearness[n, s] = here if seen else before
-        face_id[n, s] = f if seen else face_id[n, s]
-        farthest = min(farthest, nearness[n, s])
-    return farthest

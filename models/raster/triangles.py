@@ -116,3 +116,15 @@ def rasterize_rows(points: Float, faces: Int, count: int, setup: Float, box: Int
                     nearness[row, column] = here
                     face_id[row, column] = f
                 here += near_x
+
+
+@kernel
+def box_around(box: Int, chosen: Int) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom of the pixels that the chosen triangles touch; all zero if none is drawn."""
+    left, right, top, bottom = 1 << 30, 0, 1 << 30, 0
+    for k in range(len(chosen)):
+        f = chosen[k]
+        if box[f, 1] > 0:
+            left, right = min(left, box[f, 0]), max(right, box[f, 1])
+            top, bottom = min(top, box[f, 2]), max(bottom, box[f, 3])
+    return (left, right, top, bottom) if right > 0 else (0, 0, 0, 0)
