@@ -14,16 +14,18 @@ from models.weights import weight_path
 Array = NDArray[np.float64]
 TEMPLES = (234, 454)
 """Landmarks on the person's right and left temple."""
-SIGNALS = ("jaw", "left_lid", "right_lid", "smile", "yaw")
+INNER_LIPS, IRISES = (13, 14), (468, 473)
+SIGNALS = ("mouth", "jaw", "left_lid", "right_lid", "smile", "yaw")
+"""Opening of the mouth (gap of the inner lips in eye distances); coefficients jawOpen, eyeBlinkLeft, eyeBlinkRight, mean of mouthSmile; yaw in radians."""
 LAGS_S = np.arange(-0.10, 0.61, 0.01)
-REQUIRED = {"jaw": 0.80, "left_lid": 0.70, "right_lid": 0.70, "smile": 0.70, "yaw": 0.90}
-LIVELY = {"jaw": 0.02, "left_lid": 0.05, "right_lid": 0.05, "smile": 0.03, "yaw": 0.02}
-"""Standard deviation (coefficients; radians) below which a driver's signal is noise, and its correlation says nothing."""
+REQUIRED = {"mouth": 0.80, "jaw": 0.80, "left_lid": 0.70, "right_lid": 0.70, "smile": 0.70, "yaw": 0.90}
+LIVELY = {"mouth": 0.02, "jaw": 0.02, "left_lid": 0.05, "right_lid": 0.05, "smile": 0.03, "yaw": 0.02}
+"""Standard deviation (eye distances; coefficients; radians) below which a driver's signal is noise, and its correlation says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expressions:
-    """`time_s` (N,); `values` (N, 5) in the order of SIGNALS, NaN where no face was found."""
+    """`time_s` (N,); `values` (N, 6) in the order of SIGNALS, NaN where no face was found."""
 
     time_s: Array
     values: Array
@@ -59,8 +61,9 @@ def _signals(landmarks: NDArray[np.float32], coefficients: NDArray[np.float32]) 
 
     right, left = landmarks[list(TEMPLES)]
     yaw = float(np.arctan2(left[2] - right[2], left[0] - right[0]))
+    gap, eyes = (float(np.linalg.norm(landmarks[a, :2] - landmarks[b, :2])) for a, b in (INNER_LIPS, IRISES))
     smile = 0.5 * (of("mouthSmileLeft") + of("mouthSmileRight"))
-    return np.array([of("jawOpen"), of("eyeBlinkLeft"), of("eyeBlinkRight"), smile, yaw])
+    return np.array([gap / eyes, of("jawOpen"), of("eyeBlinkLeft"), of("eyeBlinkRight"), smile, yaw])
 
 
 def compare(driver: Expressions, avatar: Expressions) -> Following:

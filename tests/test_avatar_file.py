@@ -14,7 +14,7 @@ from models.avatar_file import AvatarFile, read_avatar, read_card, write_avatar
 from models.avatar_parts import Consent, Material, Region, SparseBasis, features
 from models.errors import BadFile
 from models.head import HeadParams
-from models.image_blob import decode_image, encode_image, image_size, media_type
+from models.image_blob import decode_image, encode_image, image_size
 from tests.tiny_avatar import tiny_avatar, tiny_texture
 
 
@@ -63,16 +63,6 @@ def test_weight_function_standardises_clips_and_bends() -> None:
     assert x[1] == pytest.approx(1.8)
     (w1, b1), (w2, b2) = weights.layers
     np.testing.assert_allclose(weights(features(params)), w2 @ np.where(w1 @ x + b1 > 0, w1 @ x + b1, 0) + b2, atol=1e-5)
-
-
-def test_clamp_to_trained_range() -> None:
-    ranges = tiny_avatar().ranges
-    wild = HeadParams.neutral(3)
-    wild = replace(wild, expression=np.array([3.0, -1.0, 0.5], np.float32), rotation=np.full(3, 2.0, np.float32), gaze=np.full((2, 2), -2.0, np.float32))
-    tame = ranges.clamp(wild)
-    np.testing.assert_allclose(tame.expression, [1.0, 0.0, 0.5])
-    np.testing.assert_allclose(tame.rotation, ranges.rotation[:, 1])
-    np.testing.assert_allclose(tame.gaze, np.tile(ranges.gaze[:, 0], (2, 1)))
 
 
 def broken(avatar: AvatarFile, case: str) -> AvatarFile:
@@ -140,7 +130,6 @@ def test_picture_sizes_are_read_before_decoding(quality: int | None, channels: i
     image = np.ascontiguousarray(tiny_texture(64)[:48, :, :channels])
     blob = encode_image(image, quality)
     assert image_size(blob) == (64, 48)
-    assert media_type(blob) == ("image/png" if quality is None else "image/webp")
     decoded = decode_image(blob, "picture", channels, 64)
     visible = image[..., -1] > 200 if channels == 4 else np.ones(image.shape[:2], bool)
     assert np.abs(decoded.astype(int) - image)[visible].mean() < (0.1 if quality in (None, 101) else 8)
