@@ -6,7 +6,7 @@ Conventions: models/CONVENTIONS.md.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,17 +114,6 @@ class TrainedRange:
 
         expression = np.tile(np.array([0.0, 1.0], np.float32), (expression_count, 1))
         return TrainedRange(expression, symmetric(0.6, 0.9, 0.6), symmetric(0.4, 0.5, 0.4), symmetric(0.5, 0.15, 0.1), symmetric(0.7, 0.5))
-
-    def clamp(self, params: HeadParams) -> HeadParams:
-        """The nearest parameters inside; `expression` must have E entries, identity and translation pass through."""
-        return replace(
-            params,
-            expression=np.clip(params.expression, self.expression[:, 0], self.expression[:, 1]),
-            rotation=np.clip(params.rotation, self.rotation[:, 0], self.rotation[:, 1]),
-            neck=np.clip(params.neck, self.neck[:, 0], self.neck[:, 1]),
-            jaw=np.clip(params.jaw, self.jaw[:, 0], self.jaw[:, 1]),
-            gaze=np.clip(params.gaze, self.gaze[:, 0], self.gaze[:, 1]),
-        )
 
 
 @dataclass(frozen=True, slots=True)

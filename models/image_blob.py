@@ -32,11 +32,6 @@ def image_size(blob: bytes) -> tuple[int, int] | None:
     return None
 
 
-def media_type(blob: bytes) -> str:
-    """`image/png` or `image/webp`."""
-    return "image/png" if blob[:8] == PNG_SIGNATURE else "image/webp"
-
-
 def encode_image(image: NDArray[np.uint8], webp_quality: int | None = None) -> bytes:
     """(H, W, 3) RGB or (H, W, 4) RGBA uint8 → PNG bytes, or WebP bytes of that quality (101: lossless)."""
     import cv2
