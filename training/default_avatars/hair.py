@@ -19,8 +19,8 @@ Float = NDArray[np.float64]
 Curve = tuple[tuple[float, float], ...]
 """Control points (azimuth in degrees from the face, value), 0 to 180, the same on both sides; read with straight lines."""
 
-SCALP_ROWS = 16
-HANG_ROWS = 10
+SCALP_ROWS = 14
+HANG_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class HairStyle:
     part_back: tuple[float, float] = (180.0, 62.0)
     """… and where it ends at the back."""
     part_thickness: float = 0.004
-    columns: int = 132
+    columns: int = 108
     clumps: int = 40
     clump_depth: float = 0.25
     """Depth of the furrows between locks, as a share of the thickness."""
@@ -61,10 +61,10 @@ def grow(style: HairStyle, scalp: Scalp) -> Part:
     azimuth = np.linspace(-180.0, 180.0, style.columns, endpoint=False) + 180.0 / style.columns
     locks = _Locks(style)
     outer = _scalp_rows(style, scalp, azimuth, locks)
-    hanging = _hang_rows(style, outer, azimuth, locks)
-    rows = np.concatenate([outer, hanging, _inside(style, outer, hanging, scalp)])
+    outside = np.concatenate([outer, _hang_rows(style, outer, azimuth, locks)])
+    rows = np.concatenate([outside, _inside(outer, outside[-1], scalp)])
     count = len(rows)
-    v = np.concatenate([np.linspace(0.0, 0.93, SCALP_ROWS + HANG_ROWS), np.linspace(0.945, 1.0, count - SCALP_ROWS - HANG_ROWS)])
+    v = np.concatenate([np.linspace(0.0, 0.93, len(outside)), np.linspace(0.945, 1.0, count - len(outside))])
     u = np.arange(style.columns + 1) / style.columns
     uv = np.stack(np.broadcast_arrays(u[None], v[:, None]), -1).reshape(-1, 2)
     cells = grid_faces(count, style.columns, closed=True)
@@ -124,8 +124,10 @@ def _scalp_rows(style: HairStyle, scalp: Scalp, azimuth: Float, locks: _Locks) -
 
 
 def _hang_rows(style: HairStyle, outer: Float, azimuth: Float, locks: _Locks) -> Float:
-    """(HANG_ROWS, columns, 3) beyond the hairline: the last direction of the strand bends down to the ground."""
+    """(HANG_ROWS, columns, 3) beyond the hairline: the last direction of the strand bends down to the ground. No rows where no hair hangs."""
     length = _read(style.hang, azimuth)
+    if not length.any():
+        return np.empty((0, len(azimuth), 3))
     fall = np.linspace(0.0, 1.0, HANG_ROWS + 1)[1:]
     length = length * locks.length(azimuth, np.array([1.0]))[0]
     tangent = outer[-1] - outer[-2]
@@ -144,13 +146,11 @@ def _hang_rows(style: HairStyle, outer: Float, azimuth: Float, locks: _Locks) ->
     return hanging - outward * (0.006 * style.clump_depth * (1.0 - ridge) * (length > 0.02))[..., None]
 
 
-def _inside(style: HairStyle, outer: Float, hanging: Float, scalp: Scalp) -> Float:
+def _inside(outer: Float, tips: Float, scalp: Scalp) -> Float:
     """(4, columns, 3): the tips fold over and run back up to below the skin, so that no one looks into an empty shell."""
-    axis = np.array([scalp.centre[0], 0.0, scalp.centre[2]])
-    flat = np.array([1.0, 0.0, 1.0])
-    inward = axis - hanging[-1] * flat
+    inward = (scalp.centre - tips) * (1.0, 0.0, 1.0)
     inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-9)
-    under_tip = hanging[-1] + inward * 0.006
+    under_tip = tips + inward * 0.006
     edge_inward = scalp.centre - outer[-1]
     edge_inward /= np.linalg.norm(edge_inward, axis=1, keepdims=True)
     ray = outer[-1] - scalp.centre

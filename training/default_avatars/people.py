@@ -133,7 +133,7 @@ AMA = Person(
         clump_depth=0.0,
         curl=0.011,
         curl_size=0.010,
-        columns=150,
+        columns=124,
         seed=4,
     ),
     hair_look=HairLook(root=(0.035, 0.026, 0.024), tip=(0.20, 0.135, 0.105), sheen=(0.3, 0.2, 0.15), curly=True),
