@@ -31,7 +31,7 @@ class PriorSettings:
 
     landmark_trust: float = 1.5
     """The expected scatter of the landmarks is divided by this: once a subject's offsets are known, they scatter less than over all people."""
-    expression: Precisions = Precisions(brows=20.0, lids=20.0, mouth=40.0, jaw=20.0, other=1.0)
+    expression: Precisions = Precisions(brows=20.0, lids=20.0, mouth=20.0, jaw=20.0, other=1.0)
     """About the tracker's coefficients: weaker follows the landmarks closer, stronger is calmer and shares a smile out less between shapes."""
     zero_share: float = 0.1
     """About zero, as a share of the precision about the coefficients."""
