@@ -22,6 +22,7 @@ from tests.faces import Image
 PATHS = sorted(SHIPPED.glob("*.avatar"))
 LARGEST_BYTES = 5_000_000
 SPECK_PX, PATCH_PX = 3, 300
+BROW_AND_LID, MOUTH_CORNERS = (105, 159), (61, 291)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +61,13 @@ def test_expressions_read_as_what_they_are(path: Path, landmarker: FaceLandmarke
         (("eyeBlinkLeft",), "eyeBlinkLeft", 0.2),
         (("eyeBlinkRight",), "eyeBlinkRight", 0.2),
         (("mouthSmileLeft", "mouthSmileRight"), "mouthSmileLeft", 0.3),
-        (("browInnerUp", "browOuterUpLeft", "browOuterUpRight"), "browInnerUp", 0.05),
     ):
         moved = look(landmarker, renderer.render(posed(avatar, *names)))
         assert value(moved, coefficient) - value(rest, coefficient) > least, coefficient
+    raised = look(landmarker, renderer.render(posed(avatar, "browInnerUp", "browOuterUpLeft", "browOuterUpRight")))
+    assert between(raised, *BROW_AND_LID) > 1.15 * between(rest, *BROW_AND_LID)
     puckered = look(landmarker, renderer.render(posed(avatar, "mouthPucker")))
-    assert mouth_width(puckered) < 0.88 * mouth_width(rest)
+    assert between(puckered, *MOUTH_CORNERS) < 0.92 * between(rest, *MOUTH_CORNERS)
     renderer.close()
 
 
@@ -103,9 +105,9 @@ def look(landmarker: FaceLandmarker, picture: Image) -> LandmarkResult:
     return result
 
 
-def mouth_width(result: LandmarkResult) -> float:
-    right, left = result.landmarks[[61, 291], :2]
-    return float(np.linalg.norm(left - right))
+def between(result: LandmarkResult, one: int, other: int) -> float:
+    """Distance of two landmarks, in pixels."""
+    return float(np.linalg.norm(result.landmarks[one, :2] - result.landmarks[other, :2]))
 
 
 def value(result: LandmarkResult, name: str) -> float:

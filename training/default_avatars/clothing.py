@@ -13,6 +13,8 @@ from training.default_avatars.parts import Part, grid_faces, vertex_normals
 Float = NDArray[np.float64]
 COLLAR_COLUMNS = 88
 COLLAR_ROWS = 9
+TUCK_M = 0.010
+"""The skin goes on so far below the neckline, so that nothing shows between cloth and collar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def dress(body: Part, garment: Garment, neck: Float) -> tuple[Part, Part, Part]:
     outside = np.ones(len(body.vertices), bool)
     outside[np.unique(body.faces[torso])] = False
     height[outside] = 1.0
-    skin, below = cut(body, height)
+    skin, _ = cut(body, height + TUCK_M)
+    _, below = cut(body, height)
     full_height = _above_neckline(below.vertices, garment, neck)
     normals = vertex_normals(below.vertices, below.faces)
     settle = np.clip(-full_height / 0.02, 0.0, 1.0)
