@@ -21,7 +21,7 @@ from tests.faces import Image
 
 PATHS = sorted(SHIPPED.glob("*.avatar"))
 LARGEST_BYTES = 5_000_000
-SPECK_PX, PATCH_PX = 3, 300
+SPECK_PX, PATCH_PX = 5, 300
 BROW_AND_LID, MOUTH_CORNERS = (105, 159), (61, 291)
 
 
