@@ -70,7 +70,8 @@ def synthetic_head(jaw_joint: bool = False, seed: int = 0) -> HeadModel:
     landmark_faces[473:] = len(faces) + np.arange(5)
     landmark_faces[list(LOWER_LIP | UPPER_LIP)] = landmark_faces[list((LOWER_LIP | UPPER_LIP).values())]
     landmark_faces[7] = -1
-    barycentrics = rng.dirichlet((6.0, 6.0, 6.0), LANDMARK_COUNT).astype(np.float32)
+    barycentrics = rng.dirichlet((2.0, 2.0, 2.0), LANDMARK_COUNT).astype(np.float32)
+    barycentrics[list(LOWER_LIP | UPPER_LIP)] = barycentrics[list((LOWER_LIP | UPPER_LIP).values())]
     spread = np.full(LANDMARK_COUNT, 0.02, np.float32)
     spread[[7, 8]] = 9.0
     return HeadModel(
