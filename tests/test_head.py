@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.errors import BadFile
 from models.head import JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, HeadParams, load_head, save_head
@@ -41,7 +42,7 @@ def slow_vertices(head: HeadModel, params: HeadParams) -> np.ndarray:
     features = [entry for rotation in local[1:] for row in rotation - np.eye(3) for entry in row]
     for feature, shape in zip(features, head.pose_correctives, strict=True):
         shaped = shaped + feature * shape
-    world = []
+    world: list[NDArray[np.float64]] = []
     for joint, parent in enumerate((-1, 0, 1, 1, 1)):
         own = np.eye(4)
         own[:3, :3] = local[joint]

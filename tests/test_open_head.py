@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -191,7 +192,7 @@ def test_joints_are_few_vertices_and_follow_the_person(head: HeadModel) -> None:
 
 def test_gaze_turns_the_eyeballs_alone(head: HeadModel) -> None:
     neutral = HeadParams.neutral(len(head.expression))
-    params = HeadParams(neutral.identity, neutral.expression, *[neutral.rotation] * 3, np.array([[0.4, 0.0], [0.0, 0.3]], np.float32), np.zeros(3, np.float32))
+    params = replace(neutral, gaze=np.array([[0.4, 0.0], [0.0, 0.3]], np.float32), translation=np.zeros(3, np.float32))
     moved = head.vertices(params) - head.template
     eyes = head.region_vertices(*EYES)
     assert np.abs(np.delete(moved, eyes, axis=0)).max() < 1e-6
@@ -202,9 +203,7 @@ def test_gaze_turns_the_eyeballs_alone(head: HeadModel) -> None:
 
 def test_jaw_joint_opens_the_mouth(head: HeadModel, draw: DrawFrom) -> None:
     neutral = HeadParams.neutral(len(head.expression))
-    params = HeadParams(
-        neutral.identity, neutral.expression, neutral.rotation, neutral.neck, np.array([0.3, 0, 0], np.float32), neutral.gaze, np.zeros(3, np.float32)
-    )
+    params = replace(neutral, jaw=np.array([0.3, 0, 0], np.float32), translation=np.zeros(3, np.float32))
     vertices = head.vertices(params)
     for region in ("lower_teeth", "tongue"):
         assert (vertices - head.template)[head.region_vertices(region), 1].mean() < -0.008, region
@@ -223,8 +222,14 @@ VIEWS = [(0, 0), (30, 0), (-30, 0), (0, 20), (0, -20)]
 def test_lids_close(head: HeadModel, draw: DrawFrom, yaw: float, pitch: float) -> None:
     assert sum(draw.counts(head.template, yaw, pitch)[eye] for eye in EYES) > 300
     blink = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}
-    for more in ({}, {"eyeLookDownLeft": 0.7, "eyeLookDownRight": 0.7}, {"eyeSquintLeft": 1.0, "eyeSquintRight": 1.0}, {"cheekSquintLeft": 1.0}):
-        counts = draw.counts(shape(head, **blink, **more), yaw, pitch)
+    mores: tuple[dict[str, float], ...] = (
+        {},
+        {"eyeLookDownLeft": 0.7, "eyeLookDownRight": 0.7},
+        {"eyeSquintLeft": 1.0, "eyeSquintRight": 1.0},
+        {"cheekSquintLeft": 1.0},
+    )
+    for more in mores:
+        counts = draw.counts(shape(head, None, **blink, **more), yaw, pitch)
         assert [counts[eye] for eye in EYES] == [0, 0], more
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from models import tensor_file
@@ -26,7 +29,7 @@ def read(path: Path) -> TensorFile:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "half": np.arange(6, dtype=np.float16).reshape(2, 3),
         "bytes": np.arange(4, dtype=np.uint8),
         "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
@@ -94,7 +97,7 @@ def test_arrays_are_checked(tmp_path: Path) -> None:
     assert file.take("a", (None, 3), "float32").shape == (2, 3)
     assert file.take("a", (2, 3), ("float16", "float32")).shape == (2, 3)
     assert file.take_indices("i", (3,), 5, lowest=-1).tolist() == [-1, 0, 4]
-    cases = [
+    cases: list[tuple[Callable[[], object], str]] = [
         (lambda: file.take("missing", (1,), "float32"), "'missing' is missing"),
         (lambda: file.take("a", (2, 3), "float16"), "should be float16, it is float32"),
         (lambda: file.take("a", (3, None), "float32"), r"shape \(3, 'any'\), it has \(2, 3\)"),
