@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from models.landmarker import COEFFICIENT_NAMES
 from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
-from realtime.gauss_newton import Bounds, Double, Target
+from realtime.gauss_newton import Bounds
 from realtime.landmark_model import LandmarkModel
+from realtime.residuals import Double, Target
 
 
 @dataclass(frozen=True, slots=True)

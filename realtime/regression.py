@@ -1,7 +1,7 @@
 """FaceObservation → HeadParams: the pose, expression, gaze and identity of the driver, frame by frame.
 
-A warm-started Gauss-Newton fit of the head's landmarks to the tracker's (realtime/gauss_newton.py), with the tracker's coefficients as a prior
-(realtime/priors.py). Who the driver is, is learned on the side from keyframes (realtime/identity.py) and blended in unseen.
+A warm-started Gauss-Newton fit of the head's landmarks to the tracker's (realtime/residuals.py, realtime/gauss_newton.py), with the tracker's coefficients
+as a prior (realtime/priors.py). Who the driver is, is learned on the side from keyframes (realtime/identity.py) and blended in unseen.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from models.head import LANDMARK_COUNT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
-from realtime.gauss_newton import Double, FrameState, Linearizer, Rest, Subject, Target, align, solve_frame
+from realtime.gauss_newton import align, solve_frame
 from realtime.identity import IdentityFit, IdentitySettings
 from realtime.landmark_model import Float, landmark_model
 from realtime.packets import FaceObservation
 from realtime.priors import Priors, PriorSettings
+from realtime.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
 
 FLAT = 0.1
 """Depths that span less than this share of the face's width say nothing."""
@@ -133,9 +134,7 @@ class ParameterSolver:
         extent = np.ptp(landmarks, axis=0)
         if not np.isfinite(extent).all() or extent[2] < FLAT * extent[:2].max():
             return None
-        expression = np.clip(target.prior[6 : 6 + len(self._model.expression_names)], -1.0, 1.0)
-        points = self._rest.points + self._model.expression @ expression
-        rotation = align(points, landmarks.astype(np.float64) @ FACING, target.weights**2)
+        rotation = align(self._rest.points, landmarks.astype(np.float64) @ FACING, target.weights**2)
         across, down = target.points.mean(0) / self._subject.focal
         sight = to_matrix((0.0, -np.arctan(across), 0.0)) @ to_matrix((-np.arctan(down), 0.0, 0.0))
         return sight @ rotation

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from models.head import HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
-from realtime.gauss_newton import Bounds, FrameState, Linearizer, Rest, Subject, Target, align, boxed_step, moved, project
+from realtime.gauss_newton import Bounds, align, boxed_step, moved
 from realtime.landmark_model import LandmarkModel, landmark_model, lip_seats
 from realtime.packets import FaceObservation, Tracking
 from realtime.regression import ParameterSolver, SolverSettings
+from realtime.residuals import FrameState, Linearizer, Rest, Subject, Target, project
 from tests.synthetic_face import observe, picture_of, synthetic_head
 
 Double = NDArray[np.float64]
@@ -266,8 +267,8 @@ def test_another_person_and_camera_are_learned() -> None:
             steps.append(float(np.abs(found.expression - before).max()))
         before = found.expression
     assert np.mean(misses[-60:]) < 0.35 * np.mean(misses[:3])
-    assert np.mean(errors[-60:]) < 1.0
-    assert 640.0 < solver.focal_px < 1000.0
+    assert np.mean(errors[-60:]) < 1.5
+    assert 640.0 < solver.focal_px < 760.0
     assert np.percentile(steps, 99) < 0.25
     solver.reset()
     assert solver.focal_px == pytest.approx(640.0)
