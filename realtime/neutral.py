@@ -77,15 +77,16 @@ class RestCaps:
     jaw: float
     other: float
     """Principal components, in standard deviations."""
-    turn_rad: float
+    turn_rad: tuple[float, float, float]
+    """Pitch, yaw, roll."""
     gaze_rad: float
 
 
 @dataclass(frozen=True, slots=True)
 class RestSettings:
-    automatic: RestCaps = RestCaps(brows=0.3, lids=0.5, mouth=0.0, jaw=0.0, other=0.5, turn_rad=0.45, gaze_rad=0.25)
-    """Careful: nobody was asked to look neutral."""
-    asked: RestCaps = RestCaps(brows=0.8, lids=0.8, mouth=0.6, jaw=0.4, other=3.0, turn_rad=0.8, gaze_rad=0.5)
+    automatic: RestCaps = RestCaps(brows=0.3, lids=0.5, mouth=0.0, jaw=0.0, other=0.5, turn_rad=(0.45, 0.35, 0.05), gaze_rad=0.25)
+    """Careful: nobody was asked to look neutral. Cameras look up or from aside, but stand level."""
+    asked: RestCaps = RestCaps(brows=0.8, lids=0.8, mouth=0.6, jaw=0.4, other=3.0, turn_rad=(0.8, 0.8, 0.6), gaze_rad=0.5)
     """After `calibrate`."""
     automatic_s: float = 1.0
     """Window of the automatic calibration."""
@@ -145,7 +146,7 @@ class RestPose:
         jaw = JAW_OPEN_RAD * caps.jaw
         return Neutral(
             np.clip(seen.expression, -limits, limits),
-            np.clip(seen.turn, -caps.turn_rad, caps.turn_rad),
+            np.clip(seen.turn, np.negative(caps.turn_rad), caps.turn_rad),
             seen.neck_at,
             np.clip(seen.gaze, -caps.gaze_rad, caps.gaze_rad),
             np.clip(seen.jaw, -jaw, jaw),
