@@ -25,21 +25,22 @@ class Bounds:
 
 def add_priors(hessian: Double, gradient: Double, values: Double, state: FrameState, target: Target) -> None:
     """Adds to the (P, P) curvature and the (P,) gradient of the landmarks what the priors say; `values` (P,) are the state's `unknowns`."""
-    size, gaze_at = len(gradient), 6 + len(state.expression)
-    diagonal = hessian.reshape(-1)[:: size + 1]
+    stray = values - target.prior
+    diagonal = hessian.reshape(-1)[:: len(gradient) + 1]
     diagonal += target.precision + DAMPING
-    gradient += target.precision * (values - target.prior)
+    gradient += target.precision * stray
     if target.rotation is not None:
         diagonal[:3] += target.rotation_precision
         gradient[:3] -= target.rotation_precision * to_axis_angle(target.rotation @ state.rotation.T)
-    for left in (gaze_at, gaze_at + 1):
-        right, coupling = left + 2, target.gaze_coupling
-        hessian[left, left] += coupling
-        hessian[right, right] += coupling
-        hessian[left, right] -= coupling
-        hessian[right, left] -= coupling
-        gradient[left] += coupling * (values[left] - values[right])
-        gradient[right] -= coupling * (values[left] - values[right])
+    if target.pairs is not None:
+        left, right, precision = target.pairs.left, target.pairs.right, target.pairs.precision
+        hessian[left, left] += precision
+        hessian[right, right] += precision
+        hessian[left, right] -= precision
+        hessian[right, left] -= precision
+        pull = precision * (stray[left] - stray[right])
+        gradient[left] += pull
+        gradient[right] -= pull
 
 
 def unknowns(state: FrameState, has_jaw_joint: bool) -> Double:

@@ -11,7 +11,7 @@ from models.landmarker import COEFFICIENT_NAMES
 from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from realtime.gauss_newton import Bounds
 from realtime.landmark_model import LandmarkModel
-from realtime.residuals import Double, Target
+from realtime.residuals import Couplings, Double, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class PriorSettings:
     gaze_precision: float = 16.0
     gaze_coupling: float = 60.0
     """Of the difference of the two eyes' angles."""
+    side_coupling: float = 40.0
+    """Of the difference of a left and a right shape, about that of their coefficients: faces are mostly even, and landmarks are not quite."""
     gaze_yaw_rad: float = 0.5
     """How far an eye turns for an `eyeLookIn` or `eyeLookOut` of one."""
     gaze_pitch_rad: float = 0.4
@@ -61,6 +63,7 @@ class Priors:
         self._to = 6 + np.flatnonzero(known)
         self._gaze_at = 6 + len(names)
         self._precision = self._precisions(known)
+        self._pairs = self._couplings()
         self.bounds = self._box(known)
 
     def target(self, points: Double, coefficients: NDArray[np.float32]) -> Target:
@@ -72,7 +75,7 @@ class Priors:
         prior[self._gaze_at : self._gaze_at + 4] = self._gaze(known)
         if self._model.has_jaw_joint:
             prior[self._gaze_at + 4] = JAW_OPEN_RAD * known[COEFFICIENT_NAMES.index(JAW_OPEN)]
-        return Target(points, self._weights(known), prior, self._precision, settings.gaze_coupling)
+        return Target(points, self._weights(known), prior, self._precision, self._pairs)
 
     def _gaze(self, coefficients: Double) -> Double:
         """(4,) radians: yaw, pitch of the left and of the right eye."""
@@ -103,6 +106,15 @@ class Priors:
         shapes = by_group(settings.expression, [group_of(name) for name in model.expression_names]) * np.where(known, 1.0 + settings.zero_share, 1.0)
         jaw = [settings.jaw_precision] * 3 if model.has_jaw_joint else []
         return np.concatenate([np.zeros(6), shapes, [settings.gaze_precision] * 4, jaw])
+
+    def _couplings(self) -> Couplings:
+        names, settings = self._model.expression_names, self._settings
+        lefts = [name for name in names if name.endswith("Left") and name.removesuffix("Left") + "Right" in names]
+        left = [6 + names.index(name) for name in lefts]
+        right = [6 + names.index(name.removesuffix("Left") + "Right") for name in lefts]
+        eyes = [self._gaze_at, self._gaze_at + 1]
+        precision = [settings.side_coupling] * len(lefts) + [settings.gaze_coupling] * 2
+        return Couplings(np.array(left + eyes, np.intp), np.array([*right, *(eye + 2 for eye in eyes)], np.intp), np.array(precision))
 
     def _box(self, known: NDArray[np.bool_]) -> Bounds:
         settings = self._settings

@@ -74,6 +74,17 @@ class FrameState:
 
 
 @dataclass(frozen=True, slots=True)
+class Couplings:
+    """Q pairs of unknowns, each unknown in one pair at most."""
+
+    left: NDArray[np.intp]
+    """(Q,) indices of unknowns."""
+    right: NDArray[np.intp]
+    precision: Double
+    """(Q,) of the difference of their distances from the priors."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a frame shows. The priors hold all unknowns of a frame; those of the pose have precision zero."""
 
@@ -85,8 +96,8 @@ class Target:
     """(P,)."""
     precision: Double
     """(P,)."""
-    gaze_coupling: float = 0.0
-    """Precision of the two eyes' agreement."""
+    pairs: Couplings | None = None
+    """Which unknowns stray from their priors together: left and right."""
     rotation: Double | None = None
     """(3, 3): what the depths of the landmarks say of the head's rotation; None: nothing."""
     rotation_precision: float = 0.0
