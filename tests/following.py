@@ -19,8 +19,10 @@ SIGNALS = ("mouth", "jaw", "left_lid", "right_lid", "smile", "yaw")
 """Opening of the mouth (gap of the inner lips in eye distances); coefficients jawOpen, eyeBlinkLeft, eyeBlinkRight, mean of mouthSmile; yaw in radians."""
 LAGS_S = np.arange(-0.10, 0.61, 0.01)
 REQUIRED = {"mouth": 0.80, "jaw": 0.80, "left_lid": 0.70, "right_lid": 0.70, "smile": 0.70, "yaw": 0.90}
-LIVELY = {"mouth": 0.02, "jaw": 0.02, "left_lid": 0.05, "right_lid": 0.05, "smile": 0.03, "yaw": 0.02}
-"""Standard deviation (eye distances; coefficients; radians) below which a driver's signal is noise, and its correlation says nothing."""
+LIVELY = {"mouth": 0.02, "jaw": 0.05, "left_lid": 0.05, "right_lid": 0.05, "smile": 0.03, "yaw": 0.02}
+"""Standard deviation (eye distances; coefficients; radians) below which a driver's signal is noise, and its correlation says nothing.
+
+The coefficient jawOpen is such in ordinary speech: 0.026 over the whole of talking_man, at its floor but for a few frames. The gap of the lips is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,13 @@ async def test_the_avatar_follows_over_webrtc(driver: tuple[list[Image], Express
     async with server_process("server.py") as server:
         await client(server.url, "--clip", str(CLIP), "--seconds", str(WEBRTC_SECONDS), "--fps", str(FPS), "--out", str(out))
     with np.load(out) as record:
-        frames, received_at = record["frames"], record["received_at"]
+        frames, pts_s = record["frames"], record["pts_s"]
+        shown_at = pts_s + np.median(record["received_at"] - pts_s)
         sent_index, sent_at = record["sent_index"], record["sent_at"]
     _, expressions = driver
     kept = sent_index < len(expressions.values)
     sent = Expressions(sent_at[kept], expressions.values[sent_index[kept]])
-    assert_follows(sent, read_expressions(frames[::READ_EVERY], received_at[::READ_EVERY]))
+    assert_follows(sent, read_expressions(frames[::READ_EVERY], shown_at[::READ_EVERY]))
 
 
 def rgb(i420: NDArray[np.uint8]) -> Image:

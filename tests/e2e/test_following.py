@@ -16,6 +16,8 @@ SECONDS = 8.0
 
 def test_the_avatar_follows_in_the_page(headcast: Headcast, artefacts: Path) -> None:
     headcast.go_live()
+    headcast.press("m")
+    headcast.wait_data("applied-mirror", "false")
     recording = record(headcast.page, SECONDS)
     driver = read_expressions(recording.preview, recording.time_s)
     avatar = read_expressions(recording.avatar, recording.time_s)
