@@ -15,14 +15,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as server.py does
 
 import argparse
 import asyncio
-import json
-import platform
-import subprocess
 import sys
 import time
 from collections import defaultdict
-from datetime import UTC, date, datetime
-from importlib.metadata import version
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,36 +28,11 @@ import numpy as np
 from realtime.gallery import SHIPPED, Gallery, scan
 from realtime.packets import VideoPacket
 from realtime.reenactor import StageFactory, load_avatar
+from tests.benchmarks.report import emit, machine, percentiles
 from tests.processes import server_process
 from tests.serving import ROOT, client
 
-PACKAGES = ("aiortc", "aioice", "av", "aiohttp", "numpy", "numba", "ai-edge-litert", "opencv-python-headless")
 SKIPPED_FRAMES = 15
-
-
-def percentiles(values: list[float]) -> dict[str, float]:
-    p50, p95 = np.percentile(values, (50, 95))
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
-
-
-def machine() -> dict[str, Any]:
-    """Where, on what and of which commit the figures are."""
-    cpu = next((line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")), platform.processor())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
 
 
 def time_stages(clip: Path, size: int, frames: int) -> dict[str, Any]:
@@ -128,10 +99,7 @@ def main() -> int:
         "stages": time_stages(options.clip, options.size, options.frames),
         "live": asyncio.run(time_live(options.clip, options.size, options.seconds, options.codec)),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    emit(result, options.out)
     return 0
 
 

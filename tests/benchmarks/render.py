@@ -9,7 +9,6 @@ JSON out. `passes`: wall-clock milliseconds of each pass on all threads, each wa
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import defaultdict
@@ -28,7 +27,7 @@ from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 from realtime.passes import Passes
 from realtime.renderer import AvatarRenderer
-from tests.benchmarks.live_loop import machine, percentiles
+from tests.benchmarks.report import emit, machine, percentiles
 from tests.tiny_avatar import tiny_avatar
 
 BUSY_SHAPES = 0.1
@@ -117,10 +116,7 @@ def main() -> int:
         **frames,
         "passes": time_passes(avatar, options.size, options.threads, options.frames),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    emit(result, options.out)
     return 0
 
 

@@ -6,14 +6,9 @@ python -m tests.benchmarks.track [--clip talking_man_512] [--threads 2] [--frame
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +18,7 @@ from models.landmarker import INPUT_PX, FaceLandmarker
 from models.weights import weight_path
 from realtime.packets import Tracking, VideoPacket
 from realtime.tracking import FaceTracker
+from tests.benchmarks.report import emit, machine
 from tests.faces import DATA, Image, clip_frames, moving_portrait
 
 WARM_UP = 20
@@ -82,20 +78,6 @@ def measure(frames: list[Image], threads: int) -> tuple[dict[str, dict[str, floa
     return watch.summary(), followed
 
 
-def machine() -> dict[str, str | int | None]:
-    names = [line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
-
-
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return done.stdout.strip() or "unknown"
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times the tracker on a clip and prints JSON.")
     parser.add_argument("--clip", default="talking_man_512", help="a clip of ../shared/data; the moving portrait where it is absent")
@@ -115,9 +97,8 @@ def main() -> None:
         "threads": options.threads,
         "stages": stages,
         "machine": machine(),
-        "commit": commit(),
     }
-    print(json.dumps(report, indent=2))
+    emit(report)
 
 
 if __name__ == "__main__":
