@@ -52,7 +52,8 @@ class Lids:
         blinks = [names.index(BLINK + side) for side in SIDES if BLINK + side in names]
         self.blinks = np.array(blinks if len(blinks) == 2 else [], np.intp)
         """(2,) indices of the `eyeBlink` shapes; empty where the head has none, and then nothing here does anything."""
-        self._weights = np.array([[CLOSURE.get(name.removesuffix(side), 0.0) * name.endswith(side) for name in names] for side in SIDES])
+        self.weights = np.array([[CLOSURE.get(name.removesuffix(side), 0.0) * name.endswith(side) for name in names] for side in SIDES])
+        """(2, D): what each shape closes of the left and of the right lid, in full blinks."""
         self._opened: Double | None = None
         self._closed = np.full(2, settings.closed)
         self._peak = np.zeros(2)
@@ -60,12 +61,12 @@ class Lids:
 
     def calibrate(self, rest: Double) -> None:
         """`rest` (D,) is the expression of a driver who was asked to relax: their eyes are open."""
-        self._opened = np.clip(self._weights @ rest, *self._settings.opened_range)
+        self._opened = np.clip(self.weights @ rest, *self._settings.opened_range)
 
     def closure(self, seen: Double, elapsed_s: float) -> Double:
         """(2,) how far the lids are closed: 0 open, 1 closed, below 0 wide open. `seen` (D,) is the driver's expression, `elapsed_s` since the last call."""
         settings = self._settings
-        now = self._weights @ seen
+        now = self.weights @ seen
         if self._opened is None:
             self._opened = np.clip(now, settings.opened_range[0], settings.opened)
         pull = np.where(now < self._opened, settings.opened_share - 1.0, settings.opened_share)
@@ -94,4 +95,4 @@ class Lids:
         if len(self.blinks):
             closure = expression[self.blinks]
             expression[self.blinks] = 0.0
-            expression[self.blinks] = np.clip(closure - self._weights @ np.clip(expression, 0.0, 1.0), 0.0, 1.0)
+            expression[self.blinks] = np.clip(closure - self.weights @ np.clip(expression, 0.0, 1.0), 0.0, 1.0)
