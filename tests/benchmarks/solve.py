@@ -1,0 +1,84 @@
+"""How long solving and retargeting take: one real clip, tracked beforehand. Prints JSON.
+
+python -m tests.benchmarks.solve [--clip talking_man_512] [--frames 500]
+
+`solve_learning` are the frames in which the driver's identity is still worked on, `solve` those in which it rests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.head import load_head
+from models.landmarker import FaceLandmarker
+from models.weights import weight_path
+from realtime.packets import FaceObservation, VideoPacket
+from realtime.regression import ParameterSolver
+from realtime.retarget import AvatarRig, Retargeter
+from realtime.tracking import FaceTracker
+from tests.benchmarks.track import FRAME_S, Stopwatch, commit, machine
+from tests.faces import DATA, clip_frames, moving_portrait
+
+OPEN_HEAD = Path(__file__).resolve().parents[2] / "assets" / "open_head.safetensors"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`stages` in milliseconds, `error_px` mean landmark error of the frames, `learning` in how many the identity was worked on."""
+
+    stages: dict[str, dict[str, float]]
+    error_px: float
+    learning: int
+
+
+def observe(frames: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]) -> list[FaceObservation]:
+    tracker = FaceTracker(FaceLandmarker(weight_path("face_landmarker.task")))
+    return [tracker.track(VideoPacket(frame, index * FRAME_S, index * FRAME_S)) for index, frame in enumerate(frames)]
+
+
+def measure(observations: list[FaceObservation]) -> Outcome:
+    head = load_head(OPEN_HEAD)
+    solver, count = ParameterSolver(head), len(head.expression_names)
+    limits = np.array([0.6, 0.9, 0.6]), np.array([0.4, 0.5, 0.4]), np.array([0.7, 0.5])
+    rig = AvatarRig(head.expression_names, np.zeros(count), np.ones(count), *limits, np.array([0.0, 0.0, -0.6]))
+    retargeter = Retargeter(head.expression_names, rig, neck_offset=solver.neck_offset)
+    watch, errors, learning = Stopwatch(), [], 0
+    for observation in observations:
+        stage = "solve" if solver.settled else "solve_learning"
+        learning += stage == "solve_learning"
+        with watch.stage(stage):
+            params = solver.solve(observation)
+        with watch.stage("retarget"):
+            retargeter.retarget(params, observation.pts_s)
+        errors.append(solver.error_px)
+    return Outcome(watch.summary(), round(float(np.nanmean(errors)), 3), learning)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Times the solver and the retargeter on a clip and prints JSON.")
+    parser.add_argument("--clip", default="talking_man_512", help="a clip of ../shared/data; the moving portrait where it is absent")
+    parser.add_argument("--frames", type=int, default=500)
+    options = parser.parse_args()
+    present = (DATA / f"{options.clip}.mp4").exists()
+    frames = clip_frames(options.clip, limit=options.frames) if present else moving_portrait(options.frames)
+    outcome = measure(observe(frames))
+    report = {
+        "benchmark": "solve",
+        "clip": options.clip if present else "moving portrait",
+        "frames": len(frames),
+        "learning_frames": outcome.learning,
+        "mean_error_px": outcome.error_px,
+        "stages": outcome.stages,
+        "machine": machine(),
+        "commit": commit(),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
