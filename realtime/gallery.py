@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 Worn = TypeVar("Worn")
 SUFFIXES = (".avatar", ".safetensors")
+FIRST = "mara"
+"""Comes before all others, and so is what a session starts with unless another is named: of the shipped ones, her face reads best."""
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "avatars"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -42,10 +44,13 @@ class Entry:
 
 
 def scan(folders: Sequence[Path], today: date) -> tuple[Entry, ...]:
-    """Every usable avatar, by folder and then by name; of two with one name, the first. What cannot be used is named in a warning and left out."""
+    """Every usable avatar, by folder and then by name, FIRST before the others; of two with one name, the first.
+
+    What cannot be used is named in a warning and left out.
+    """
     found: dict[str, Entry] = {}
     for folder in folders:
-        for path in sorted(each for each in folder.glob("*") if each.suffix in SUFFIXES and each.is_file()):
+        for path in sorted((each for each in folder.glob("*") if each.suffix in SUFFIXES and each.is_file()), key=lambda each: (each.stem != FIRST, each.name)):
             if not _IDENTIFIER.fullmatch(path.stem) or path.stem in found:
                 logger.warning("%s is left out: its name is taken, or holds more than letters, digits, dot, dash and underscore", path.name)
                 continue

@@ -43,6 +43,11 @@ def test_scan_finds_avatars_and_leaves_out_the_rest(folder: Path, caplog: pytest
     assert sorted(record.getMessage().split(" is left out")[0] for record in caplog.records) == ["bad.avatar", "old.avatar", "so so.avatar"]
 
 
+def test_one_name_comes_before_the_others(folder: Path) -> None:
+    put(folder, "ada.avatar", "mara.avatar")
+    assert [entry.id for entry in scan([folder], TODAY)] == ["mara", "ada"]
+
+
 def test_of_two_with_one_name_the_first_folder_wins(folder: Path) -> None:
     mine, shipped = folder / "mine", folder / "shipped"
     mine.mkdir()
