@@ -8,7 +8,6 @@ python -m tests.benchmarks.solve [--clip talking_man_512] [--frames 500]
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from realtime.packets import FaceObservation, VideoPacket
 from realtime.regression import ParameterSolver
 from realtime.retarget import AvatarRig, Retargeter
 from realtime.tracking import FaceTracker
-from tests.benchmarks.track import FRAME_S, Stopwatch, commit, machine
-from tests.faces import DATA, clip_frames, moving_portrait
+from tests.benchmarks.report import emit, machine
+from tests.benchmarks.track import FRAME_S, Stopwatch
+from tests.faces import DATA, Image, clip_frames, moving_portrait
 
 OPEN_HEAD = Path(__file__).resolve().parents[2] / "assets" / "open_head.safetensors"
 
@@ -36,7 +36,7 @@ class Outcome:
     learning: int
 
 
-def observe(frames: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]) -> list[FaceObservation]:
+def observe(frames: list[Image]) -> list[FaceObservation]:
     tracker = FaceTracker(FaceLandmarker(weight_path("face_landmarker.task")))
     return [tracker.track(VideoPacket(frame, index * FRAME_S, index * FRAME_S)) for index, frame in enumerate(frames)]
 
@@ -75,9 +75,8 @@ def main() -> None:
         "mean_error_px": outcome.error_px,
         "stages": outcome.stages,
         "machine": machine(),
-        "commit": commit(),
     }
-    print(json.dumps(report, indent=2))
+    emit(report)
 
 
 if __name__ == "__main__":
