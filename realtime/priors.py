@@ -33,7 +33,8 @@ class PriorSettings:
     landmark_trust: float = 1.5
     """The expected scatter of the landmarks is divided by this: once a subject's offsets are known, they scatter less than over all people."""
     expression: Precisions = Precisions(brows=20.0, lids=20.0, mouth=20.0, jaw=20.0, other=1.0)
-    """About the tracker's coefficients: weaker follows the landmarks closer, stronger is calmer and shares a smile out less between shapes."""
+    """About the tracker's coefficients. Weaker follows the landmarks closer, stronger is calmer and shares a smile out less between shapes. For 5, 20, 60 on
+    a talking man: correlation of the lips' gap with the landmarks' .98, .98, .97; of mouthSmile with its coefficient .6, .9, .95; jitter 71, 49, 38 (e-3)."""
     zero_share: float = 0.1
     """About zero, as a share of the precision about the coefficients."""
     gaze_precision: float = 16.0

@@ -62,7 +62,8 @@ class Gains:
     brows: float = 1.0
     lids: float = 1.0
     mouth: float = 1.0
-    jaw: float = 1.0
+    jaw: float = 1.25
+    """The fit leaves a part of an opening mouth to the lips: with this the avatar's lips part as far as the driver's (measured with the landmarker on both)."""
     other: float = 1.0
     turn: float = 1.0
     gaze: float = 1.0

@@ -11,11 +11,12 @@ from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
 from realtime.lids import CLOSURE, Lids, LidSettings
 from realtime.neutral import RestSettings
-from realtime.retarget import AvatarRig, Retargeter, RetargetSettings, soft_limit
+from realtime.retarget import AvatarRig, Gains, Retargeter, RetargetSettings, soft_limit
 from tests.synthetic_face import ARKIT
 
 Double = NDArray[np.float64]
 FRAME_S = 1.0 / 30.0
+OPENING = Gains().jaw
 AVATAR_NAMES = ("jawOpen", "mouthSmileLeft", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp", "eyeSquintLeft", "onlyTheAvatarHasIt")
 RIG = AvatarRig(
     expression_names=AVATAR_NAMES,
@@ -304,12 +305,12 @@ def test_a_jaw_joint_and_a_jaw_shape_drive_each_other() -> None:
     flame_rig = replace(RIG, expression_names=("expression000",), expression_min=-np.ones(1), expression_max=np.ones(1))
     shape_to_joint = Retargeter(ARKIT, flame_rig)
     run(shape_to_joint, driver(), 2.0)
-    assert run(shape_to_joint, driver(jawOpen=0.6), 0.5, 2.0).jaw == pytest.approx((0.3, 0.0, 0.0), abs=0.01)
+    assert run(shape_to_joint, driver(jawOpen=0.6), 0.5, 2.0).jaw == pytest.approx((0.3 * OPENING, 0.0, 0.0), abs=0.01)
     joint_to_shape = Retargeter(("expression000",), RIG)
     still = HeadParams.neutral(1)
     run(joint_to_shape, still, 2.0)
     shown = run(joint_to_shape, replace(still, jaw=np.array([0.3, 0.0, 0.0], np.float32)), 0.5, 2.0)
-    assert weight(shown, "jawOpen") == pytest.approx(0.6, abs=0.02)
+    assert weight(shown, "jawOpen") == pytest.approx(0.6 * OPENING, abs=0.02)
     assert not shown.jaw.any()
 
 
@@ -319,7 +320,7 @@ def test_gains_scale_a_group() -> None:
     run(made, driver(), 1.0)
     shown = run(made, driver((0.0, 0.3, 0.0), mouthSmileLeft=0.8, jawOpen=0.5), 1.0, 1.0)
     assert weight(shown, "mouthSmileLeft") == pytest.approx(0.4, abs=0.01)
-    assert weight(shown, "jawOpen") == pytest.approx(0.5, abs=0.01)
+    assert weight(shown, "jawOpen") == pytest.approx(0.5 * OPENING, abs=0.01)
     assert abs(turn_of(shown)[1]) < 0.03
 
 
