@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 HEAD = Path(__file__).resolve().parents[1] / "assets" / "open_head.safetensors"
 LANDMARKER = "face_landmarker.task"
 WARM_FRAMES = 20
-MOUTH_GAIN, JAW_GAIN = 1.2, 1.35
-"""With these an avatar's lips part about as far as the driver's, in proportion to the face; with 1 they part 0.7 as far (measured on talking_man)."""
 
 
 class Reenactor(Protocol):
@@ -219,13 +217,12 @@ class StageFactory:
         from models.landmarker import FaceLandmarker
         from realtime.regression import ParameterSolver
         from realtime.renderer import AvatarRenderer
-        from realtime.retarget import Gains, Retargeter, RetargetSettings
+        from realtime.retarget import Retargeter
         from realtime.tracking import FaceTracker
 
         head, worn = self._read_head(), self._fetch(avatar_id)
         solver = ParameterSolver(head)
-        gains = Gains(mouth=MOUTH_GAIN, jaw=JAW_GAIN)
-        driver = Retargeter(head.expression_names, worn.rig, RetargetSettings(gains=gains), solver.neck_offset)
+        driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
         return StagedReenactor(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, AvatarRenderer(worn.avatar, self._size), worn, self._fetch)
 
     def _read_head(self) -> HeadModel:
