@@ -134,9 +134,15 @@ async def test_a_peer_that_says_goodbye_frees_its_slot() -> None:
         await until(lambda: session.state is SessionState.CLOSED)
 
 
-async def test_a_silent_peer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second of silence is enough."""
     monkeypatch.setattr(session_module, "SILENCE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(session_module, "REPORT_EVERY_S", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_silent_peer_is_let_go() -> None:
     async with house() as server, calling() as peer:
         session = await server.call(peer)
         await live(session, peer)
@@ -145,9 +151,8 @@ async def test_a_silent_peer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
         assert session.state is SessionState.CLOSED
 
 
-async def test_a_peer_without_a_camera_that_pings_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "SILENCE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(session_module, "REPORT_EVERY_S", 0.1)
+@pytest.mark.usefixtures("impatient")
+async def test_a_peer_without_a_camera_that_pings_is_kept() -> None:
     async with house() as server, calling() as peer:
         session = await server.call(peer)
         await live(session, peer)
