@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime.gallery import SHIPPED
+from realtime.gallery import FIRST, SHIPPED
 from realtime.packets import Tracking, VideoPacket
 from realtime.reenactor import StageFactory, load_avatar
 from tests.faces import DATA, Image, face_clip
@@ -56,7 +56,8 @@ def test_every_avatar_follows(avatar_id: str, driver: tuple[list[Image], Express
         if index % READ_EVERY == 0:
             shown.append(rgb(frame.i420))
     reenactor.close()
-    assert_follows(expressions, read_expressions(shown, expressions.time_s[::READ_EVERY]))
+    held_to = ("jaw",) if avatar_id == FIRST else ()
+    assert_follows(expressions, read_expressions(shown, expressions.time_s[::READ_EVERY]), *held_to)
 
 
 async def test_the_avatar_follows_over_webrtc(driver: tuple[list[Image], Expressions], tmp_path: Path) -> None:
@@ -79,9 +80,9 @@ def rgb(i420: NDArray[np.uint8]) -> Image:
     return np.asarray(cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420), np.uint8)
 
 
-def assert_follows(driver: Expressions, avatar: Expressions) -> None:
-    """The issue's bounds, for every signal in which the driver does anything at all; the lag is the loop's latency."""
-    lively = driver.lively()
+def assert_follows(driver: Expressions, avatar: Expressions, *held_to: str) -> None:
+    """The bounds of REQUIRED, for every signal in which the driver does anything at all, and those of `held_to`; the lag is the loop's latency."""
+    lively = {*driver.lively(), *held_to}
     assert "yaw" in lively
     followed = compare(driver, avatar)
     print(f"lag {followed.lag_s * 1e3:.0f} ms, face seen in {followed.seen:.0%}", {name: round(followed.correlation[name], 3) for name in SIGNALS})
