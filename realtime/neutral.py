@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from models.face_groups import JAW_OPEN_RAD, by_group
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
-from realtime.face_groups import JAW_OPEN_RAD, by_group
 from realtime.one_euro import Double
 
 FACE_OFFSET_M = np.array([0.0, 0.045, 0.1])
@@ -102,7 +102,7 @@ class RestPose:
     """Follows the driver's rest pose: what the first frames show, cautiously; and what is asked for."""
 
     def __init__(self, groups: Sequence[str], settings: RestSettings) -> None:
-        """`groups` of the driver's expression shapes, as in realtime/face_groups.py."""
+        """`groups` of the driver's expression shapes, as in models/face_groups.py."""
         self._groups = groups
         self._settings = settings
         self._frames: list[Neutral] = []

@@ -1,7 +1,7 @@
 """FaceObservation → HeadParams: the pose, expression, gaze and identity of the driver, frame by frame.
 
-A warm-started Gauss-Newton fit of the head's landmarks to the tracker's (realtime/residuals.py, realtime/gauss_newton.py), with the tracker's coefficients
-as a prior (realtime/priors.py). Who the driver is, is learned on the side from keyframes (realtime/identity.py) and blended in unseen.
+A warm-started Gauss-Newton fit of the head's landmarks to the tracker's, with the tracker's coefficients as a prior (models/solving/). Who the driver is, is
+learned on the side from keyframes (models/solving/identity.py) and blended in unseen.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from models.head import LANDMARK_COUNT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
-from realtime.gauss_newton import align, solve_frame
-from realtime.identity import IdentityFit, IdentitySettings
-from realtime.landmark_model import Float, landmark_model
+from models.solving.gauss_newton import align, solve_frame
+from models.solving.identity import IdentityFit, IdentitySettings
+from models.solving.landmark_model import Float, landmark_model
+from models.solving.priors import Priors, PriorSettings
+from models.solving.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
 from realtime.packets import FaceObservation
-from realtime.priors import Priors, PriorSettings
-from realtime.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
 
 FLAT = 0.1
 """Depths that span less than this share of the face's width say nothing."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
-from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from realtime.lids import Lids, LidSettings
 from realtime.neutral import Neutral, RestPose, RestSettings, face_at, sight
 from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.head import LANDMARK_COUNT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
-from realtime.landmark_model import LOWER_LIP, UPPER_LIP
+from models.solving.landmark_model import LOWER_LIP, UPPER_LIP
 from realtime.packets import FaceObservation, Tracking
 
 Float = NDArray[np.float32]

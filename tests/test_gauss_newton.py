@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from models.head import HeadModel, HeadParams
 from models.rotations import to_axis_angle, to_matrix
-from realtime.gauss_newton import Bounds, add_priors, align, boxed_step, moved, unknowns
-from realtime.landmark_model import LandmarkModel, landmark_model, lip_seats
-from realtime.residuals import Couplings, FrameState, Linearizer, Rest, Subject, Target, project
+from models.solving.gauss_newton import Bounds, add_priors, align, boxed_step, moved, unknowns
+from models.solving.landmark_model import LandmarkModel, landmark_model, lip_seats
+from models.solving.residuals import Couplings, FrameState, Linearizer, Rest, Subject, Target, project
 from tests.synthetic_face import synthetic_head
 
 Double = NDArray[np.float64]

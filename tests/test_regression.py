@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.head import HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
-from realtime.landmark_model import landmark_model
+from models.solving.landmark_model import landmark_model
 from realtime.packets import FaceObservation, Tracking
 from realtime.regression import ParameterSolver, SolverSettings
 from tests.synthetic_face import observe, picture_of, synthetic_head

@@ -19,12 +19,12 @@ from models.baked import bake, pose_vertices
 from models.head import HeadParams
 from models.image_blob import encode_image
 from models.lighting import light_vertices
+from models.passes import Passes
 from models.shading import draw_overlays, resolve_edges, shade_glossy, shade_rows
 from models.texture_basis import blend_blocks
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 from realtime.badge import make_badge
-from realtime.passes import Passes
 from realtime.renderer import AvatarRenderer
 from tests.render_reference import render_reference
 from tests.tiny_avatar import tiny_avatar

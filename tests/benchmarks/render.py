@@ -23,9 +23,9 @@ from models.avatar_file import read_avatar
 from models.baked import BakedAvatar, bake
 from models.head import HeadParams
 from models.kernels import Bands
+from models.passes import Passes
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
-from realtime.passes import Passes
 from realtime.renderer import AvatarRenderer
 from tests.benchmarks.report import emit, machine, percentiles
 from tests.tiny_avatar import tiny_avatar

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.rotations import from_gaze, skew, to_matrix
-from realtime.landmark_model import Float, LandmarkModel
+from models.solving.landmark_model import Float, LandmarkModel
 
 Double = NDArray[np.float64]
 

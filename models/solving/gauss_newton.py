@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.rotations import to_axis_angle, to_matrix
-from realtime.landmark_model import LandmarkModel
-from realtime.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
+from models.solving.landmark_model import LandmarkModel
+from models.solving.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
 
 ACTIVE_SET_ROUNDS = 8
 DAMPING = 1e-6

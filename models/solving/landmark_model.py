@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face_groups import JAW_OPEN
 from models.head import JAW, LANDMARK_COUNT, LEFT_EYE, RIGHT_EYE, ROOT, HeadModel
-from realtime.face_groups import JAW_OPEN
 
 Float = NDArray[np.float32]
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from models.landmarker import COEFFICIENT_NAMES
-from realtime.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
-from realtime.gauss_newton import Bounds
-from realtime.landmark_model import LandmarkModel
-from realtime.residuals import Couplings, Double, Target
+from models.solving.gauss_newton import Bounds
+from models.solving.landmark_model import LandmarkModel
+from models.solving.residuals import Couplings, Double, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Precisions:
-    """Of expression weights, by group (realtime/face_groups.py)."""
+    """Of expression weights, by group (models/face_groups.py)."""
 
     brows: float
     lids: float

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.gauss_newton import Bounds, boxed_step, moved, normal_equations
-from realtime.landmark_model import LandmarkModel
-from realtime.residuals import Double, FrameState, Linearizer, Rest, Subject, Target, project
+from models.solving.gauss_newton import Bounds, boxed_step, moved, normal_equations
+from models.solving.landmark_model import LandmarkModel
+from models.solving.residuals import Double, FrameState, Linearizer, Rest, Subject, Target, project
 
 
 @dataclass(frozen=True, slots=True)
