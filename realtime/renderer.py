@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.badge import lay_badge, make_badge
 from models.baked import BakedAvatar
 from models.head import HeadParams
 from models.kernels import Bands
 from models.passes import Passes
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
-from realtime.badge import lay_badge, make_badge
 
 Picture = NDArray[np.uint8]
 SMALLEST_PX, LARGEST_PX = 64, 1024

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.badge import lay_badge, make_badge
 from realtime.backgrounds import backdrop
-from realtime.badge import lay_badge, make_badge
 
 
 def test_plain_colours() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile
 from models.avatar_parts import Material
+from models.badge import make_badge
 from models.baked import bake, pose_vertices
 from models.head import HeadParams
 from models.image_blob import encode_image
@@ -24,7 +25,6 @@ from models.shading import draw_overlays, resolve_edges, shade_glossy, shade_row
 from models.texture_basis import blend_blocks
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
-from realtime.badge import make_badge
 from realtime.renderer import AvatarRenderer
 from tests.render_reference import render_reference
 from tests.tiny_avatar import tiny_avatar
