@@ -1,7 +1,8 @@
 """The avatar file: the one contract between what makes avatars and what shows them. Safetensors with a versioned JSON header, checked on reading.
 
 Header: kind "avatar", version, name, description, licence, created_by, consent {...}, head_layout, expression_names, regions [{name, material}],
-camera {focal, principal, translation}, ranges {expression, rotation, neck, jaw, gaze}; texture_block and weight_clip where those parts are there.
+camera {focal, principal, translation}, ranges {expression, rotation, neck, jaw, gaze}; texture_block and weight_clip where those parts are there;
+driver {...} and its arrays, optional, as in models/driver.py.
 Arrays (V vertices, F triangles, T texture coordinates, E shapes, K maps, G groups, D dynamic shapes):
     vertices (V, 3) f32 · faces (F, 3) i32 · uv (T, 2) f32 · uv_faces (F, 3) i32 · face_region (F,) u8 · face_layer (F,) u8
     skinning_weights (V, 5) u16 (65535 is one) · joints (5, 3) f32
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from models import avatar_header
+from models import avatar_header, driver
 from models.avatar_parts import (
     POSE_FEATURES,
     AvatarCard,
@@ -35,6 +36,7 @@ from models.avatar_parts import (
     TrainedRange,
     WeightFunction,
 )
+from models.driver import DriverProfile
 from models.errors import BadFile
 from models.image_blob import check_image
 from models.tensor_file import HEADER_KEY, TensorFile, read_tensor_file, write_tensor_file
@@ -76,6 +78,8 @@ class AvatarFile:
     """RGBA, fixed to the picture, between background and head."""
     background: bytes | None = None
     """RGB, the avatar's own."""
+    driver: DriverProfile | None = None
+    """Its own person, before the camera."""
 
 
 def write_avatar(path: Path, avatar: AvatarFile) -> None:
@@ -86,6 +90,9 @@ def write_avatar(path: Path, avatar: AvatarFile) -> None:
     """
     arrays = _arrays(avatar)
     header = {"kind": KIND, "version": VERSION, **avatar_header.pack(avatar)}
+    if avatar.driver is not None:
+        driver_arrays, header["driver"] = driver.pack(avatar.driver)
+        arrays |= driver_arrays
     size = sum(array.nbytes for array in arrays.values())
     if size > MAX_BYTES:
         raise BadFile(f"{path.name}: {size} bytes; an avatar holds at most {MAX_BYTES}")
@@ -196,6 +203,7 @@ def _parse(file: TensorFile) -> AvatarFile:
         weights=_weight_function(file, POSE_FEATURES + len(names), outputs) if outputs else None,
         plate=_image(file, "plate", MAX_TEXTURE_PX) if "plate" in file.arrays else None,
         background=_image(file, "background", MAX_TEXTURE_PX) if "background" in file.arrays else None,
+        driver=driver.read(file, count, len(names)),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.avatar_file import MAX_TEXTURE_PX, AvatarFile
 from models.avatar_parts import POSE_FEATURES, AvatarCard, PortraitCamera, SparseBasis, TrainedRange, WeightFunction
+from models.driver import DriverProfile
 from models.head import HeadParams
 from models.image_blob import decode_image
 from models.kernels import Scalar, kernel
@@ -84,6 +85,8 @@ class BakedAvatar:
     """(H, W, 4)."""
     background: NDArray[np.uint8] | None
     """(H, W, 3)."""
+    driver: DriverProfile | None
+    """Its own person, before the camera."""
 
     def neutral(self) -> HeadParams:
         """The portrait's pose."""
@@ -172,6 +175,7 @@ def bake(file: AvatarFile) -> BakedAvatar:
         weights=file.weights,
         plate=None if file.plate is None else decode_image(file.plate, f"{name}: plate", 4, MAX_TEXTURE_PX),
         background=None if file.background is None else decode_image(file.background, f"{name}: background", 3, MAX_TEXTURE_PX),
+        driver=file.driver,
     )
 
 
