@@ -26,6 +26,8 @@ ONLY_IN = {
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
+    "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/"},
+    "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {"session.py", "sessions.py", "signaling.py", "tracks.py", "worker.py"}
 LADDER = ("signaling", "session", "tracks", "worker", "reenactor")
