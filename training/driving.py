@@ -65,7 +65,7 @@ def offline(fitted: Fitted, pts_s: NDArray[np.float64]) -> Drive:
     return Drive(pts_s, fitted.expression, still, fitted.neck, fitted.jaw, fitted.gaze, fitted.translation, ("ok",) * count, {})
 
 
-def live(source: Path, avatar: Path, progress: Progress, pts_s: NDArray[np.float64] | None = None, command: Sequence[str] = LIVE) -> Drive:
+def live(source: Path, avatar: Path, progress: Progress, pts_s: NDArray[np.float64] | None = None, command: Sequence[str] | None = None) -> Drive:
     """What the server would make of a clip, frame by frame and in order, as of a live stream: tracked, solved and retargeted to the avatar.
 
     Args:
@@ -73,7 +73,7 @@ def live(source: Path, avatar: Path, progress: Progress, pts_s: NDArray[np.float
         avatar: the avatar file that is to be moved.
         progress: told that this is going on.
         pts_s: (T,) for frames.npy, which has no times of its own.
-        command: what is run, with `source --avatar FILE --out FILE [--pts FILE]` after it.
+        command: what is run instead of the live stages, with `source --avatar FILE --out FILE [--pts FILE]` after it.
 
     Raises:
         TrainingError: the process failed, or what it wrote is no drive of this clip.
@@ -81,7 +81,7 @@ def live(source: Path, avatar: Path, progress: Progress, pts_s: NDArray[np.float
     progress.start("live tracking", 0)
     with tempfile.TemporaryDirectory(prefix="headcast-") as folder:
         out = Path(folder) / "drive.npz"
-        call = [*command, str(source.resolve()), "--avatar", str(avatar.resolve()), "--out", str(out)]
+        call = [*(command or LIVE), str(source.resolve()), "--avatar", str(avatar.resolve()), "--out", str(out)]
         if pts_s is not None:
             times = Path(folder) / "pts.npy"
             np.save(times, pts_s)
