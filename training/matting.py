@@ -1,0 +1,159 @@
+"""How much of every pixel is the person: a coarse answer from a network, made to follow the picture's edges and, where the camera stands still, checked
+against the empty room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.litert import Network
+from training.video import Image
+
+Float = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+NETWORK_PX = 256
+PERSON = 0.5
+GUIDE_RADIUS, GUIDE_EPSILON = 4, 2e-4
+"""Of the guided filter: pixels of the network's picture, and squared grey values of 0…1."""
+INNER_PX, OUTER_PX = 9, 14
+"""How far inside and outside the coarse outline a pixel of the crop may still be part person, part background."""
+NEAR_PX = 31
+"""Width of the neighbourhood that says what the person looks like beside an edge."""
+CLEAR, VERY_CLEAR = 24.0, 72.0
+"""Distance of person and background, RGB values 0…255, from which the empty room begins to say something, and from which it alone decides."""
+BESIDE, VERY_BESIDE = 10.0, 30.0
+"""Distance of a pixel from any mix of the two, from which the mix begins to say little, and from which it says nothing."""
+SHADE = 0.10
+"""Share of the way from background to person that a cast shadow or the camera's noise may take."""
+
+
+class Segmenter:
+    """MediaPipe's selfie segmentation network (Apache-2.0), run by ourselves. One per thread."""
+
+    def __init__(self, weights: Path) -> None:
+        """`weights`: models.weights.weight_path("selfie_segmentation.tflite"). Raises BadFile: it is not that network."""
+        shape = (1, NETWORK_PX, NETWORK_PX)
+        self._network = Network(weights.name, weights.read_bytes(), 1, (*shape, 3), ((*shape, 1),))
+
+    def coarse(self, image: Image) -> Float:
+        """(S, S, 3) uint8 RGB → (256, 256), 0…1: how likely a pixel is the person."""
+        small = cv2.resize(image, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_AREA)
+        (person,) = self._network.run(lambda tensor: np.multiply(small, np.float32(1 / 255), out=tensor[0]))
+        return person[0, :, :, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """The empty room behind the person, as one crop sees it."""
+
+    colours: Image
+    """(S, S, 3)."""
+    known: NDArray[np.bool_]
+    """(S, S): seen without the person, and standing still."""
+
+
+def person_only(coarse: Float, face: Float) -> Float:
+    """Keeps the largest part that touches the face, softly cut out of the rest.
+
+    Args:
+        coarse: (256, 256), 0…1.
+        face: (478, 2) landmarks, 0…1 over the picture.
+    """
+    mask = (coarse > PERSON).astype(np.uint8)
+    _, labels, areas, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    at = np.clip((face * NETWORK_PX).astype(np.int32), 0, NETWORK_PX - 1)
+    touched = labels[at[:, 1], at[:, 0]]
+    touched = touched[touched > 0]
+    if not len(touched):
+        return np.zeros_like(coarse)
+    parts = np.unique(touched)
+    person = (labels == parts[np.argmax(areas[parts, cv2.CC_STAT_AREA])]).astype(np.uint8)
+    near = cv2.dilate(person, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
+    return np.asarray(coarse * cv2.GaussianBlur(near.astype(np.float32), (0, 0), 1.0), np.float32)
+
+
+def guided(image: Image, coarse: Float) -> Float:
+    """(S, S, 3) uint8 RGB and (256, 256) → (S, S): the matte as a locally linear function of the colours.
+
+    He, Sun, Tang, "Guided Image Filtering", TPAMI 2013, eq. 19 to 21, with the coefficients found at the network's size and enlarged as in He, Sun, "Fast
+    Guided Filter", 2015.
+    """
+    small = cv2.resize(image, coarse.shape, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    mean = cv2.blur(small, _square(GUIDE_RADIUS))
+    mean_p = cv2.blur(coarse, _square(GUIDE_RADIUS))
+    covariance_p = cv2.blur(small * coarse[..., None], _square(GUIDE_RADIUS)) - mean * mean_p[..., None]
+    pairs = cv2.blur(np.stack([small[..., i] * small[..., j] for i, j in _PAIRS], -1)[..., :3], _square(GUIDE_RADIUS))
+    more = cv2.blur(np.stack([small[..., i] * small[..., j] for i, j in _PAIRS[3:]], -1), _square(GUIDE_RADIUS))
+    moments = np.concatenate([pairs, more], -1) - np.stack([mean[..., i] * mean[..., j] for i, j in _PAIRS], -1)
+    a = _solve_symmetric(moments, covariance_p)
+    b = mean_p - (a * mean).sum(-1)
+    smooth = cv2.blur(np.concatenate([a, b[..., None]], -1), _square(GUIDE_RADIUS))
+    large = cv2.resize(smooth, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    matte = large[..., 3] + (large[..., :3] * image).sum(-1) / np.float32(255.0)
+    return np.asarray(np.clip(matte, 0.0, 1.0), np.float32)
+
+
+_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+
+def _square(radius: int) -> tuple[int, int]:
+    return (2 * radius + 1, 2 * radius + 1)
+
+
+def _solve_symmetric(moments: Float, right: Float) -> Float:
+    """Per pixel (moments + GUIDE_EPSILON I)⁻¹ right, by cofactors. `moments` (..., 6) in the order of _PAIRS, `right` (..., 3)."""
+    rr, gg, bb = (moments[..., k] + GUIDE_EPSILON for k in range(3))
+    rg, rb, gb = (moments[..., k] for k in range(3, 6))
+    c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    x, y, z = right[..., 0], right[..., 1], right[..., 2]
+    solved = np.stack([c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z], -1)
+    return np.asarray(solved / (rr * c00 + rg * c01 + rb * c02)[..., None], np.float32)
+
+
+def refined(image: Image, coarse: Float, plate: Plate | None) -> Bytes:
+    """The final matte of a crop.
+
+    Args:
+        image: (S, S, 3) uint8 RGB.
+        coarse: (256, 256), 0…1, of the person only.
+        plate: the empty room, if the camera stands still.
+
+    Returns:
+        (S, S), 255 all person.
+    """
+    matte = guided(image, coarse)
+    large = np.asarray(cv2.resize(coarse, matte.shape, interpolation=cv2.INTER_LINEAR), np.float32)
+    person = (large > PERSON).astype(np.uint8)
+    inside, outside = cv2.erode(person, _disc(INNER_PX)) > 0, cv2.dilate(person, _disc(OUTER_PX)) == 0
+    if plate is not None:
+        matte = _against_the_room(image, matte, plate, large, inside)
+    matte = np.clip((matte - 0.05) / 0.9, 0.0, 1.0)
+    matte[inside], matte[outside] = 1.0, 0.0
+    return np.asarray(np.rint(matte * 255.0), np.uint8)
+
+
+def _disc(radius: int) -> Bytes:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, _square(radius)), np.uint8)
+
+
+def _against_the_room(image: Image, matte: Float, plate: Plate, large: Float, inside: NDArray[np.bool_]) -> Float:
+    """Where the room is known and unlike the person, a pixel is as much person as it lies on the way from the room's colour to the person's."""
+    picture, room = image.astype(np.float32), plate.colours.astype(np.float32)
+    sure = (large > 0.9).astype(np.float32)
+    weight = cv2.blur(sure, (NEAR_PX, NEAR_PX))
+    person = cv2.blur(picture * sure[..., None], (NEAR_PX, NEAR_PX)) / np.maximum(weight, 1e-4)[..., None]
+    way = person - room
+    squared = (way * way).sum(-1)
+    share = ((picture - room) * way).sum(-1) / np.maximum(squared, 1.0)
+    beside = np.linalg.norm(picture - room - np.clip(share, 0.0, 1.0)[..., None] * way, axis=-1)
+    share = np.clip((share - SHADE) / (1.0 - 2.0 * SHADE), 0.0, 1.0)
+    trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.known * (weight > 1e-3)
+    trust *= np.clip((VERY_BESIDE - beside) / (VERY_BESIDE - BESIDE), 0.0, 1.0)
+    trust[inside] = 0.0
+    return np.asarray(trust * share + (1.0 - trust) * matte, np.float32)
