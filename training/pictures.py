@@ -42,9 +42,14 @@ def difference(one: Picture, two: Picture) -> Picture:
 
 def scaled(picture: Picture, side: int) -> Picture:
     """A square picture in another size."""
-    if picture.shape[0] == side:
+    return scaled_to(picture, side, side)
+
+
+def scaled_to(picture: Picture, width: int, height: int) -> Picture:
+    """A picture in another size."""
+    if picture.shape[:2] == (height, width):
         return picture
-    return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if height < picture.shape[0] else cv2.INTER_CUBIC), np.uint8)
 
 
 def caption(words: str, width: int, height: int = STRIP_PX) -> Picture:
