@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class TrainingError(Exception):
     """A run that cannot go on: a clip that is of no use, a run folder in use or of another kind, a full disk. What was there before is intact."""
+
+
+class MachineError(TrainingError):
+    """Not the input's fault: a full disk, a run folder in use."""

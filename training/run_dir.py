@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.errors import TrainingError
+from training.errors import MachineError, TrainingError
 from training.memory import PeakMemory
 from training.stages import STAGES
 
@@ -99,7 +99,7 @@ class RunDir:
         """Keeps other processes out of the folder while it lasts; the system lets go of it however the process ends.
 
         Raises:
-            TrainingError: another process works in it.
+            MachineError: another process works in it.
         """
         with _told_if_full(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class RunDir:
             except OSError as error:
                 file.seek(0)
                 owner = file.read(32).strip() or "unknown"
-                raise TrainingError(f"{self.path} is in use by another run (process {owner}). Wait for it, or choose another --name.") from error
+                raise MachineError(f"{self.path} is in use by another run (process {owner}). Wait for it, or choose another --name.") from error
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -122,7 +122,7 @@ class RunDir:
         """Within it `folder(stage)` is a clean folder of the stage's own; after it, the finished stage. What goes wrong inside leaves the earlier state.
 
         Raises:
-            TrainingError: the disk is full.
+            MachineError: the disk is full.
         """
         with _told_if_full(self.path):
             self._begin(stage, fingerprint)

@@ -1,0 +1,221 @@
+"""`python -m training`: a video in, an avatar file out, stage by stage; and what to do with avatars and runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.errors import BadFile, ModelError
+from training.errors import MachineError, TrainingError
+from training.pipeline import options_of, prepare, run_stages
+from training.progress import ConsoleProgress, Progress, duration
+from training.run_dir import RunDir
+from training.stages import STAGES, Options
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+NAME = re.compile(r"\w[\w .-]{0,63}")
+STILL_PX = 512
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 1 the machine could not, 2 the input cannot be used."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest and given.command != "still":
+        parser.error(f"unknown: {' '.join(rest)}")
+    given.rest = rest
+    command: Callable[[argparse.Namespace], int] = given.run
+    try:
+        return command(given)
+    except (TrainingError, ModelError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, (TrainingError, BadFile)) and not isinstance(error, MachineError) else FAILED
+    except MemoryError:
+        print("error: not enough memory. Close other programs, or cut the clip shorter.", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("\nStopped. Finished stages are kept: the same command goes on from there.", file=sys.stderr)
+        return STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="say in seconds whether a clip is good enough, and what to record instead", allow_abbrev=False)
+    check.add_argument("clip", type=Path)
+    check.add_argument("--threads", type=int, default=_cores())
+    check.add_argument("--quiet", action="store_true", help="no progress")
+    check.set_defaults(run=_check)
+
+    every = commands.add_parser("all", help="all stages: a clip in, an avatar and a report out", allow_abbrev=False)
+    _clip_arguments(every, required=True)
+    _run_arguments(every)
+    for stage in STAGES:
+        one = commands.add_parser(stage, help=f"only the stage {stage} of a run", allow_abbrev=False)
+        if stage == "dataset":
+            _clip_arguments(one, required=False)
+        _run_arguments(one)
+
+    compare = commands.add_parser("compare", help="the figures of two runs side by side", allow_abbrev=False)
+    compare.add_argument("runs_compared", nargs=2, metavar="RUN", help="names or folders")
+    compare.add_argument("--runs", type=Path, default=Path("runs"))
+    compare.set_defaults(run=_compare)
+
+    reenact = commands.add_parser("reenact", help="an avatar driven by another video", allow_abbrev=False)
+    reenact.add_argument("avatar", type=Path)
+    reenact.add_argument("driver", type=Path)
+    reenact.add_argument("-o", "--out", type=Path, required=True)
+    reenact.add_argument("--quiet", action="store_true", help="no progress")
+    reenact.set_defaults(run=_reenact)
+
+    still = commands.add_parser("still", help="a picture from named parameters: --yaw 20 --jaw-open 0.6", allow_abbrev=False)
+    still.add_argument("avatar", type=Path)
+    still.add_argument("-o", "--out", type=Path, required=True)
+    still.add_argument("--size", type=int, default=STILL_PX, help="pixels a side")
+    still.set_defaults(run=_still)
+    return parser
+
+
+def _clip_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
+    source = parser.add_mutually_exclusive_group(required=required)
+    source.add_argument("clip", type=Path, nargs="?", help="the video")
+    source.add_argument("--from-nha", type=Path, metavar="DIR", help="a dataset in the layout of Neural Head Avatars instead of a video")
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, type=_name, help="of the run, and of the avatar")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept (default: runs)")
+    parser.add_argument("--preset", choices=("quick", "full"), help="default: quick")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--road", choices=("auto", "closed-form", "neural"), help="how the appearance is learned; auto: neural where there is a GPU")
+    parser.add_argument("--head", type=Path, metavar="FILE", help="a head file, say of FLAME (default: the open head)")
+    parser.add_argument("--subject", help="who is shown, for the consent record")
+    parser.add_argument("--granted-by", help="who agreed to it (default: the subject)")
+    parser.add_argument("--threads", type=int, help="default: as many as there are processors")
+    parser.add_argument("--force", action="store_true", help="make anew what is done already; replace a run of another clip")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=_train, clip=None, from_nha=None)
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: letters, digits, space, dot, dash and underscore, at most 64, beginning with a letter or digit")
+    return text
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _progress(given: argparse.Namespace) -> Progress:
+    return Progress() if given.quiet else ConsoleProgress()
+
+
+def _check(given: argparse.Namespace) -> int:
+    from training.check import check
+
+    findings = check(given.clip, _progress(given), given.threads)
+    for finding in findings:
+        print(finding)
+    if any(finding.refuses for finding in findings):
+        return BAD_INPUT
+    print(f"{given.clip} can be used.")
+    return DONE
+
+
+def _train(given: argparse.Namespace) -> int:
+    run = RunDir(given.runs / given.name)
+    progress = _progress(given)
+    stages = STAGES if given.command == "all" else (given.command,)
+    with run.locked():
+        options = _options(run, given)
+        run_stages(run, options, stages, progress, given.force)
+        if stages[-1] == "evaluate":
+            from training.report import write_report
+
+            write_report(run)
+    _tell(run, stages)
+    return DONE
+
+
+def _options(run: RunDir, given: argparse.Namespace) -> Options:
+    names = ("preset", "device", "road", "head", "subject", "granted_by", "threads")
+    wanted: dict[str, Any] = {name: getattr(given, name) for name in names}
+    if wanted["head"] is not None and not wanted["head"].is_file():
+        raise TrainingError(f"{wanted['head']}: there is no such head file. Convert FLAME's with python -m models.flame_file convert.")
+    clip = given.from_nha or given.clip
+    if clip is None:
+        options = options_of(run, **wanted)
+    else:
+        if given.from_nha and not clip.is_dir():
+            raise TrainingError(f"{clip} is not a folder; --from-nha takes the folder that holds frame_0000 and so on.")
+        if given.clip and not clip.is_file():
+            raise TrainingError(f"{clip}: there is no such file. Give the path of a video.")
+        options = Options(clip, **{"threads": _cores()} | {name: value for name, value in wanted.items() if value is not None})
+    if not options.clip.exists():
+        raise TrainingError(f"{options.clip}, which the run was made of, is no longer there. Put it back, or name the clip again.")
+    prepare(run, options, given.force)
+    return options
+
+
+def _tell(run: RunDir, stages: Sequence[str]) -> None:
+    if stages[-1] != "evaluate":
+        print(f"{stages[-1]}: {run.folder(stages[-1])}")
+        return
+    seconds = sum(run.record(stage).get("seconds", 0.0) for stage in STAGES)
+    print(f"avatar: {run.avatar} ({run.avatar.stat().st_size / 1e6:.1f} MB)")
+    print(f"report: {run.path / 'report.html'}")
+    print(f"time:   {duration(seconds)}")
+    held_out = json.loads((run.path / "report.json").read_text(encoding="utf-8")).get("held_out", {})
+    for way in ("offline", "live"):
+        regions = held_out.get(way, {})
+        shown = [f"{region.replace('_', ' ')} {regions[region]['psnr']:.1f} dB" for region in ("head_box", "mouth", "eyes") if region in regions]
+        if shown:
+            print(f"held out, {way}: {', '.join(shown)}")
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from training.compare import compare
+
+    first, second = (Path(name) if Path(name).is_dir() else given.runs / name for name in given.runs_compared)
+    compare(first, second)
+    return DONE
+
+
+def _reenact(given: argparse.Namespace) -> int:
+    from training.reenact import reenact
+
+    reenact(given.avatar, given.driver, given.out, _progress(given))
+    return DONE
+
+
+def _still(given: argparse.Namespace) -> int:
+    from training.still import still
+
+    still(given.avatar, given.out, _named_values(given.rest), given.size)
+    return DONE
+
+
+def _named_values(rest: Sequence[str]) -> dict[str, float | str]:
+    """`--jaw-open 0.6 --yaw=20` → {"jaw-open": 0.6, "yaw": 20.0}; what is no number stays text."""
+    words = [part for word in rest for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    values: dict[str, float | str] = {}
+    for name, value in zip(words[::2], [*words[1::2], ""], strict=False):
+        if not name.startswith("--") or not value:
+            raise TrainingError(f"expected pairs such as --jaw-open 0.6, got {' '.join(rest)!r}")
+        try:
+            values[name[2:]] = float(value)
+        except ValueError:
+            values[name[2:]] = value
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())
