@@ -156,7 +156,7 @@ def test_a_failing_live_process_says_what_it_said(tmp_path: Path) -> None:
 def test_a_drive_of_another_length_or_shape_is_refused(truth: Truth, tmp_path: Path) -> None:
     command = fake_live(tmp_path, truth.drive)
     with pytest.raises(TrainingError, match=r"given 3 frames.*returned 20"):
-        driving.live(tmp_path / "frames.npy", tmp_path / "x.avatar", Progress(), np.arange(3.0), command)
+        driving.live(tmp_path / "frames.npy", tmp_path / "x.avatar", Progress(), np.arange(3.0), command=command)
     spoilt = save_drive(tmp_path / "bad.npz", replace(truth.drive, gaze=truth.drive.gaze[:, 0]))
     with pytest.raises(TrainingError, match="'gaze' should have shape"):
         driving.read_drive(spoilt)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,11 @@ LIVE = (sys.executable, "-m", "realtime.drive")
 """The command that runs the live stages over a clip; a process, for training does not import the live loop."""
 ROOT = Path(__file__).resolve().parents[1]
 STAGE_END = "_ms"
-LAST_WORDS = 600
+LAST_LINES, LAST_WORDS = 20, 600
+VOICE = "headcast: "
+"""What the live stages' own errors begin with."""
+_FRAME = re.compile(r"frame (\d+) of ")
+Mode = Literal["auto", "relative"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +72,61 @@ def offline(fitted: Fitted, pts_s: NDArray[np.float64]) -> Drive:
     return Drive(pts_s, fitted.expression, still, fitted.neck, fitted.jaw, fitted.gaze, fitted.translation, ("ok",) * count, {})
 
 
-def live(source: Path, avatar: Path, progress: Progress, pts_s: NDArray[np.float64] | None = None, command: Sequence[str] | None = None) -> Drive:
+def live(
+    source: Path,
+    avatar: Path,
+    progress: Progress,
+    pts_s: NDArray[np.float64] | None = None,
+    mode: Mode = "auto",
+    command: Sequence[str] | None = None,
+) -> Drive:
     """What the server would make of a clip, frame by frame and in order, as of a live stream: tracked, solved and retargeted to the avatar.
 
     Args:
         source: a video, or frames.npy (T, S, S, 3).
         avatar: the avatar file that is to be moved.
-        progress: told that this is going on.
+        progress: told how far it is.
         pts_s: (T,) for frames.npy, which has no times of its own.
-        command: what is run instead of the live stages, with `source --avatar FILE --out FILE [--pts FILE]` after it.
+        mode: whether the driver may be the avatar's own person, known from training (auto, as the server), or is somebody else (relative).
+        command: what is run instead of the live stages, with `source --avatar FILE --out FILE --mode MODE [--pts FILE]` after it.
 
     Raises:
         TrainingError: the process failed, or what it wrote is no drive of this clip.
     """
-    progress.start("live tracking", 0)
+    progress.start("live tracking", 0 if pts_s is None else len(pts_s))
     with tempfile.TemporaryDirectory(prefix="headcast-") as folder:
         out = Path(folder) / "drive.npz"
-        call = [*(command or LIVE), str(source.resolve()), "--avatar", str(avatar.resolve()), "--out", str(out)]
+        call = [*(command or LIVE), str(source.resolve()), "--avatar", str(avatar.resolve()), "--out", str(out), "--mode", mode]
         if pts_s is not None:
             times = Path(folder) / "pts.npy"
             np.save(times, pts_s)
             call += ["--pts", str(times)]
-        done = subprocess.run(call, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()[-LAST_WORDS:] or f"it ended with status {done.returncode} and said nothing"
-            raise TrainingError(f"The live stages could not be run over {source.name}: {said}")
+        _run(call, source.name, progress)
         drive = read_drive(out)
     if pts_s is not None and len(drive) != len(pts_s):
         raise TrainingError(f"The live stages were given {len(pts_s)} frames of {source.name} and returned {len(drive)}.")
     return drive
+
+
+def _run(call: Sequence[str], what: str, progress: Progress) -> None:
+    """Runs it to its end; lines such as `frame 50 of 200` on its standard error move the progress."""
+    said: deque[str] = deque(maxlen=LAST_LINES)
+    frames = 0
+    with subprocess.Popen(call, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if (told := _FRAME.match(line)) is not None:
+                    progress.advance(int(told[1]) - frames)
+                    frames = int(told[1])
+                else:
+                    said.append(line.strip())
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        words = next((line.removeprefix(VOICE) for line in said if line.startswith(VOICE)), " ".join(said)[-LAST_WORDS:])
+        raise TrainingError(f"The live stages could not be run over {what}: {words or f'they ended with status {process.returncode} and said nothing'}")
 
 
 def read_drive(path: Path) -> Drive:

@@ -41,7 +41,7 @@ def reenact(avatar: Path, driver: Path, out: Path, progress: Progress, side_by_s
     """
     file, out = open_avatar(avatar), writable(out, ".mp4")
     video = open_video(driver)
-    drive = driving.live(driver, avatar, progress)
+    drive = driving.live(driver, avatar, progress, mode="relative")
     if not len(drive):
         raise TrainingError(f"{driver}: no frame of the video could be decoded. It may be broken; record or export it again.")
     faces = sum(word != "lost" for word in drive.tracking)
