@@ -99,7 +99,7 @@ def main() -> int:
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return 2
-    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size))
+    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive))
     sessions = Sessions(config, worker)
     return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE), sessions, tls))
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
+from realtime.packets import DriveMode
+
 ENVIRONMENT_PREFIX = "HEADCAST_"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})
@@ -65,6 +67,8 @@ class ServerConfig:
     """PEM certificate chain: serve over https."""
     key_file: Path | None = None
     """PEM private key of `cert_file`."""
+    drive: DriveMode = DriveMode.AUTO
+    """How a session's avatar is driven until the page asks for another way."""
     verbose: bool = False
     """Log what a developer wants to know."""
 
@@ -94,6 +98,13 @@ def _codec(text: str) -> Codec:
         return Codec(text.lower())
     except ValueError:
         raise ConfigError(f"expected one of {', '.join(Codec)}, got {text!r}") from None
+
+
+def _drive(text: str) -> DriveMode:
+    try:
+        return DriveMode(text.lower())
+    except ValueError:
+        raise ConfigError(f"expected one of {', '.join(DriveMode)}, got {text!r}") from None
 
 
 def _ice_server(text: str) -> IceServer:
@@ -146,6 +157,7 @@ _READERS = {
     "ice_server": (_ice_servers, "URL", "STUN or TURN server, repeatable; none by default: nothing outside this machine is asked"),
     "cert_file": (_file, "PEM", "certificate chain: serve over https"),
     "key_file": (_file, "PEM", "private key of the certificate"),
+    "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
     "verbose": (_switch, None, "log what a developer wants to know"),
 }  # fmt: skip
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from realtime.packets import DriveMode
+
 LABEL = "control"
 VERSION = 1
 MAX_MESSAGE_BYTES = 16 * 1024
@@ -44,6 +46,12 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
+class Drive:
+    mode: DriveMode
+    type = "drive"
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     enabled: bool
     type = "pause"
@@ -56,7 +64,7 @@ class Ping:
     type = "ping"
 
 
-Command = Calibrate | SetAvatar | SetBackground | Mirror | Pause | Ping
+Command = Calibrate | SetAvatar | SetBackground | Mirror | Drive | Pause | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,13 @@ def _mirror(fields: dict[str, object]) -> Mirror:
     return Mirror(_enabled(fields))
 
 
+def _drive(fields: dict[str, object]) -> Drive:
+    mode = fields.get("mode")
+    if not isinstance(mode, str) or mode not in tuple(DriveMode):
+        raise ValueError(f"mode: expected one of {', '.join(DriveMode)}")
+    return Drive(DriveMode(mode))
+
+
 def _pause(fields: dict[str, object]) -> Pause:
     return Pause(_enabled(fields))
 
@@ -160,6 +175,7 @@ _READERS: dict[str, Callable[[dict[str, object]], Command]] = {
     "set_avatar": _set_avatar,
     "set_background": _set_background,
     "mirror": _mirror,
+    "drive": _drive,
     "pause": _pause,
     "ping": _ping,
 }

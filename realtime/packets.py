@@ -20,6 +20,17 @@ class Tracking(StrEnum):
     """Several faces in view; the one that was followed first is still followed."""
 
 
+class DriveMode(StrEnum):
+    """How the driver's parameters become the avatar's."""
+
+    AUTO = "auto"
+    """`own` where the driver is found to be the avatar's own person, else `relative`."""
+    OWN = "own"
+    """As they are: for the person whom the avatar shows, where its file knows them; else `relative`."""
+    RELATIVE = "relative"
+    """What the driver does beyond their own rest pose: for anybody."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoPacket:
     """A decoded webcam frame.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from models.errors import MissingAsset
 from models.head import HeadModel, HeadParams, load_head
-from realtime.packets import FaceObservation, RenderedFrame, Tracking, VideoPacket
+from realtime.driving import Driving, Wardrobe
+from realtime.packets import DriveMode, FaceObservation, RenderedFrame, Tracking, VideoPacket
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -46,6 +47,9 @@ class Reenactor(Protocol):
     def set_avatar(self, avatar_id: str) -> None:
         """Raises realtime.errors.HeadcastError where it cannot be worn; the one worn before stays."""
 
+    def set_drive(self, mode: DriveMode) -> None:
+        """How the driver's motion is taken: by who they are, as it is, or relative to their rest pose."""
+
     def set_background(self, name: str) -> None:
         """`avatar`, `gradient`, `green`, `checker` or `#rrggbb`."""
 
@@ -65,25 +69,6 @@ class ReenactorFactory(Protocol):
     def create(self, avatar_id: str) -> Reenactor: ...
 
 
-class Tracker(Protocol):
-    def track(self, packet: VideoPacket) -> FaceObservation: ...
-
-
-class Solver(Protocol):
-    def solve(self, observation: FaceObservation) -> HeadParams | None:
-        """None: no face, or none that can be made out."""
-
-
-class Driver(Protocol):
-    """Turns the driver's parameters into the avatar's (realtime.retarget.Retargeter)."""
-
-    def use(self, avatar: AvatarRig) -> None: ...
-
-    def calibrate(self) -> None: ...
-
-    def retarget(self, params: HeadParams | None, pts_s: float) -> HeadParams: ...
-
-
 class Renderer(Protocol):
     """Shows one avatar at a time (realtime.renderer.AvatarRenderer)."""
 
@@ -95,41 +80,21 @@ class Renderer(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Wardrobe:
-    """An avatar as the stages want it."""
-
-    avatar_id: str
-    avatar: BakedAvatar
-    rig: AvatarRig
-
-
 class StagedReenactor:
-    """Track, solve, retarget, render.
+    """Drives one avatar at a time, and shows it.
 
     Args:
-        tracker: follows one face; keeps state between frames.
-        solver: head parameters of that face; keeps state between frames.
-        driver: already uses the rig of `worn`.
-        renderer: already shows the avatar of `worn`.
+        driving: already drives the avatar of `worn`.
+        renderer: already shows it.
         worn: the avatar worn first.
         fetch: finds another; raises HeadcastError where there is none of that name.
         clock: seconds, for the timings.
     """
 
     def __init__(
-        self,
-        tracker: Tracker,
-        solver: Solver,
-        driver: Driver,
-        renderer: Renderer,
-        worn: Wardrobe,
-        fetch: Callable[[str], Wardrobe],
-        clock: Callable[[], float] = time.perf_counter,
+        self, driving: Driving, renderer: Renderer, worn: Wardrobe, fetch: Callable[[str], Wardrobe], clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._tracker = tracker
-        self._solver = solver
-        self._driver = driver
+        self._driving = driving
         self._renderer = renderer
         self._worn = worn
         self._fetch = fetch
@@ -142,34 +107,26 @@ class StagedReenactor:
         return self._worn.avatar_id
 
     def step(self, packet: VideoPacket) -> RenderedFrame:
+        driven = self._driving.step(packet)
         start = self._clock()
-        observation = self._tracker.track(packet)
-        tracked = self._clock()
-        params = self._solver.solve(observation)
-        solved = self._clock()
-        pose = self._driver.retarget(params, packet.pts_s)
-        retargeted = self._clock()
-        i420 = self._render(pose)
-        rendered = self._clock()
-        stage_ms = {
-            "track": (tracked - start) * 1e3,
-            "solve": (solved - tracked) * 1e3,
-            "retarget": (retargeted - solved) * 1e3,
-            "render": (rendered - retargeted) * 1e3,
-        }
-        return RenderedFrame(i420, packet.pts_s, packet.received_at, observation.tracking, stage_ms, pose)
+        i420 = self._render(driven.pose)
+        stage_ms = {**driven.stage_ms, "render": (self._clock() - start) * 1e3}
+        return RenderedFrame(i420, packet.pts_s, packet.received_at, driven.observation.tracking, stage_ms, driven.pose)
 
     def placeholder(self) -> RenderedFrame:
         neutral = self._worn.avatar.neutral()
         return RenderedFrame(self._render(neutral), 0.0, 0.0, Tracking.LOST, params=neutral)
 
     def calibrate(self) -> None:
-        self._driver.calibrate()
+        self._driving.calibrate()
+
+    def set_drive(self, mode: DriveMode) -> None:
+        self._driving.set_mode(mode)
 
     def set_avatar(self, avatar_id: str) -> None:
         if avatar_id != self._worn.avatar_id:
             self._worn = self._fetch(avatar_id)
-            self._driver.use(self._worn.rig)
+            self._driving.wear(self._worn)
             self._renderer.set_avatar(self._worn.avatar)
 
     def set_background(self, name: str) -> None:
@@ -193,12 +150,14 @@ class StageFactory:
         load: the avatar of that identifier, ready to be rendered; raises HeadcastError where there is none.
         default_id: the avatar that is warmed up.
         size: width and height of the picture, in pixels.
+        mode: how a session is driven until it asks for another way.
     """
 
-    def __init__(self, load: Callable[[str], BakedAvatar], default_id: str, size: int) -> None:
+    def __init__(self, load: Callable[[str], BakedAvatar], default_id: str, size: int, mode: DriveMode = DriveMode.AUTO) -> None:
         self._load = load
         self._default_id = default_id
         self._size = size
+        self._mode = mode
         self._head: HeadModel | None = None
 
     def warm(self) -> None:
@@ -207,23 +166,37 @@ class StageFactory:
         Raises:
             ModelError: a file is missing or damaged; the message says how to get it.
         """
+        from models.registration import features
+
         reenactor = self.create(self._default_id)
         reenactor.step(VideoPacket(np.zeros((480, 640, 3), np.uint8), 0.0, 0.0))
         reenactor.placeholder()
         reenactor.close()
         _warm_solver(self._read_head())
+        features(np.zeros((8, 8, 3), np.uint8), np.zeros((1, 2), np.float32))
 
     def create(self, avatar_id: str) -> StagedReenactor:
-        from models.landmarker import FaceLandmarker
-        from realtime.regression import ParameterSolver
         from realtime.renderer import AvatarRenderer
+
+        worn = self._fetch(avatar_id)
+        return StagedReenactor(self._driving(worn), AvatarRenderer(worn.avatar, self._size), worn, self._fetch)
+
+    def driving(self, avatar_id: str) -> Driving:
+        """Only what moves that avatar, without showing it."""
+        return self._driving(self._fetch(avatar_id))
+
+    def _driving(self, worn: Wardrobe) -> Driving:
+        from models.landmarker import FaceLandmarker
         from realtime.retarget import Retargeter
+        from realtime.subject import SubjectSolver
         from realtime.tracking import FaceTracker
 
-        head, worn = self._read_head(), self._fetch(avatar_id)
-        solver = ParameterSolver(head)
+        head = self._read_head()
+        solver = SubjectSolver(head, self._mode)
         driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
-        return StagedReenactor(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, AvatarRenderer(worn.avatar, self._size), worn, self._fetch)
+        driving = Driving(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, time.perf_counter)
+        driving.wear(worn)
+        return driving
 
     def _read_head(self) -> HeadModel:
         if self._head is None:
@@ -231,8 +204,13 @@ class StageFactory:
         return self._head
 
     def _fetch(self, avatar_id: str) -> Wardrobe:
+        from models.registration import Registrar
+
         avatar = self._load(avatar_id)
-        return Wardrobe(avatar_id, avatar, rig_of(avatar))
+        profile = avatar.driver
+        same_shapes = avatar.expression_names == self._read_head().expression_names
+        registration = profile.registration if profile is not None and same_shapes else None
+        return Wardrobe(avatar_id, avatar, rig_of(avatar), profile, None if registration is None else Registrar(registration, avatar))
 
 
 def _warm_solver(head: HeadModel) -> None:

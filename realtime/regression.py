@@ -1,7 +1,7 @@
 """FaceObservation → HeadParams: the pose, expression, gaze and identity of the driver, frame by frame.
 
 A warm-started Gauss-Newton fit of the head's landmarks to the tracker's, with the tracker's coefficients as a prior (models/solving/). Who the driver is, is
-learned on the side from keyframes (models/solving/identity.py) and blended in unseen.
+learned on the side from keyframes (models/solving/identity.py) and blended in unseen; or it is known beforehand (models/driver.py).
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from models.head import LANDMARK_COUNT, HeadModel, HeadParams
+from models.driver import DriverProfile
+from models.head import LANDMARK_COUNT, NECK, ROOT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
 from models.solving.gauss_newton import align, solve_frame
 from models.solving.identity import IdentityFit, IdentitySettings
 from models.solving.landmark_model import Float, landmark_model
 from models.solving.priors import Priors, PriorSettings
-from models.solving.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
+from models.solving.residuals import NEAREST_M, Double, FrameState, Linearizer, Rest, Subject, Target, project
 from realtime.packets import FaceObservation
 
 FLAT = 0.1
@@ -59,26 +60,42 @@ class SolverSettings:
 class ParameterSolver:
     """Solves one driver's frames in order; one per session, not shared between threads."""
 
-    def __init__(self, head: HeadModel, settings: SolverSettings | None = None) -> None:
-        """Raises ValueError where the head has no landmark embedding."""
+    def __init__(self, head: HeadModel, settings: SolverSettings | None = None, known: DriverProfile | None = None) -> None:
+        """`known` is who drives: then nothing is learned, and the head turns at its neck.
+
+        Raises:
+            ValueError: the head has no landmark embedding, or is not the one that `known` was solved with.
+        """
         self._settings = settings or SolverSettings()
-        self._model = landmark_model(head, self._settings.identity_shapes)
+        if known is not None and (known.head != head.name or len(known.identity) > len(head.identity)):
+            raise ValueError(f"the driver should be solved with the head {known.head!r} and its {len(known.identity)} identity shapes, not with {head.name!r}")
+        self._model = landmark_model(head, self._settings.identity_shapes if known is None else len(known.identity))
+        self._known = known
         self._shape_count = len(head.expression_names)
         self._priors = Priors(self._model, self._settings.priors)
         self._linearizer = Linearizer(self._model, self._settings.huber_knee)
         joints = head.joints(head.template)
-        self.neck_offset: Float = joints[1] - joints[0]
+        shaped = joints if known is None else head.joints(head.shaped(known.identity, np.zeros(0, np.float32)))
+        self._neck = shaped[NECK].astype(np.float64)
+        self.neck_offset: Float = joints[NECK] - joints[ROOT]
         """(3,) metres: from the root joint, about which `HeadParams.rotation` turns, to the neck joint, about which a real head does."""
         self._side_px = 1.0
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the driver: another face starts from the average one."""
-        self._subject = Subject.average(self._model, self._settings.focal)
+        """Forgets the driver: another face starts from the average one, or from the known one."""
+        self._subject = self._start()
         self._state: FrameState | None = None
+        self._seen: Double | None = None
         self._seen_s = 0.0
         self._adopt(self._subject)
         self._start_learning()
+
+    def _start(self) -> Subject:
+        known = self._known
+        if known is None:
+            return Subject.average(self._model, self._settings.focal)
+        return Subject(known.identity.astype(np.float64), known.offsets[self._model.indices].astype(np.float64), known.focal)
 
     @property
     def focal_px(self) -> float:
@@ -92,10 +109,22 @@ class ParameterSolver:
             return float("nan")
         return float(self._linearizer.errors.mean()) * self._model.eye_distance_m * self.focal_px / float(-self._state.translation[2])
 
+    def residuals(self, params: HeadParams | None = None) -> Double:
+        """(L, 2): how far the landmarks lie off the latest frame's, in inter-ocular distances, x right, y down; zero rows where there was none.
+
+        With `params`, which only a known driver's solver takes, for these instead of those that the fit came to.
+        """
+        state = self._state if params is None else self._state_of(params)
+        if self._seen is None or state is None:
+            return np.zeros((0, 2))
+        points, _ = project(self._model, self._subject, self._rest, state)
+        scale = self._subject.focal * self._model.eye_distance_m / max(-float(state.translation[2]), NEAREST_M)
+        return (points - self._seen) / scale
+
     @property
     def settled(self) -> bool:
         """Nothing more is to be learned about the driver from the frames so far."""
-        return self._fit.resting and self._fit.keyframe_count > 0
+        return self._known is not None or (self._fit.resting and self._fit.keyframe_count > 0)
 
     def solve(self, observation: FaceObservation) -> HeadParams | None:
         """The driver's parameters; None where no face is followed or none can be made out. Never raises on odd landmarks; what it returns is finite."""
@@ -106,13 +135,16 @@ class ParameterSolver:
         if self._state is not None and not 0.0 <= gap <= self._settings.lost_s:
             self._state = None
             self._start_learning()
-        self._blend(gap)
+        if self._known is None:
+            self._blend(gap)
         state = self._track(target)
         self._state = state
+        self._seen = target.points
         if state is None:
             return None
         self._seen_s = observation.pts_s
-        self._learn(state, target)
+        if self._known is None:
+            self._learn(state, target)
         return self._params(state)
 
     def _target(self, observation: FaceObservation) -> Target | None:
@@ -208,13 +240,21 @@ class ParameterSolver:
     def _params(self, state: FrameState) -> HeadParams:
         expression = np.zeros(self._shape_count, np.float32)
         expression[self._model.expression_indices] = state.expression
-        root = self._rest.joints[0]
+        turn, still = to_axis_angle(state.rotation).astype(np.float32), np.zeros(3, np.float32)
+        about = self._rest.joints[0] if self._known is None else self._neck
         return HeadParams(
             identity=self._subject.identity.astype(np.float32),
             expression=expression,
-            rotation=to_axis_angle(state.rotation).astype(np.float32),
-            neck=np.zeros(3, np.float32),
+            rotation=turn if self._known is None else still,
+            neck=still if self._known is None else turn,
             jaw=state.jaw.astype(np.float32),
             gaze=state.gaze.astype(np.float32),
-            translation=(state.translation + state.rotation @ root - root).astype(np.float32),
+            translation=(state.translation + state.rotation @ about - about).astype(np.float32),
         )
+
+    def _state_of(self, params: HeadParams) -> FrameState:
+        """The inverse of `_params` for a known driver."""
+        rotation = to_matrix(params.neck)
+        translation = params.translation - rotation @ self._neck + self._neck
+        expression = params.expression[self._model.expression_indices].astype(np.float64)
+        return FrameState(rotation, translation, expression, params.gaze.astype(np.float64), params.jaw.astype(np.float64))

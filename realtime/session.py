@@ -258,6 +258,8 @@ class Session:
                 self._submit(request, lambda reenactor: reenactor.set_background(background))
             case control.Mirror(enabled):
                 self._submit(request, lambda reenactor: reenactor.set_mirror(enabled))
+            case control.Drive(mode):
+                self._submit(request, lambda reenactor: reenactor.set_drive(mode))
 
     def _submit(self, request: control.Request, action: Action) -> None:
         of, id = request.command.type, request.id

@@ -18,7 +18,7 @@ from models.avatar_parts import AvatarCard, Consent
 from realtime.config import ServerConfig
 from realtime.errors import NotFound
 from realtime.gallery import Entry, Gallery
-from realtime.packets import RenderedFrame, Tracking, VideoPacket
+from realtime.packets import DriveMode, RenderedFrame, Tracking, VideoPacket
 from realtime.reenactor import Reenactor
 from realtime.worker import Worker
 
@@ -117,6 +117,9 @@ class FakeReenactor:
 
     def set_mirror(self, enabled: bool) -> None:
         self.calls.append(("mirror", enabled))
+
+    def set_drive(self, mode: DriveMode) -> None:
+        self.calls.append(("drive", mode))
 
     def close(self) -> None:
         self.calls.append("close")

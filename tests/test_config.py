@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from realtime.config import Codec, ConfigError, IceServer, ServerConfig, read_config, read_config_or_exit
+from realtime.packets import DriveMode
 
 
 def test_defaults() -> None:
@@ -17,8 +18,10 @@ def test_defaults() -> None:
 def test_every_flag(tmp_path: Path) -> None:
     pem = tmp_path / "a.pem"
     pem.write_text("")
-    flags = f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900 --verbose"
-    flags += f" --cert-file {pem} --key-file {pem}"
+    flags = (
+        f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900"
+    )
+    flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp"
     assert read_config(flags.split(), {}) == ServerConfig(
         host="0.0.0.0",
@@ -30,6 +33,7 @@ def test_every_flag(tmp_path: Path) -> None:
         max_sessions=3,
         codec=Codec.H264,
         bitrate=900,
+        drive=DriveMode.OWN,
         ice_servers=(IceServer("stun:example.org"), IceServer("turn:example.org:3478?transport=tcp", "me", "secret")),
         cert_file=pem,
         key_file=pem,

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from realtime import control
-from realtime.control import Calibrate, ControlError, Mirror, Pause, Ping, Request, SetAvatar, SetBackground
+from realtime.control import Calibrate, ControlError, Drive, Mirror, Pause, Ping, Request, SetAvatar, SetBackground
+from realtime.packets import DriveMode
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ from realtime.control import Calibrate, ControlError, Mirror, Pause, Ping, Reque
         ({"type": "set_background", "background": "gradient"}, SetBackground("gradient")),
         ({"type": "set_background", "background": "#00b140"}, SetBackground("#00b140")),
         ({"type": "mirror", "enabled": False}, Mirror(False)),
+        ({"type": "drive", "mode": "own"}, Drive(DriveMode.OWN)),
         ({"type": "pause", "enabled": True}, Pause(True)),
         ({"type": "ping", "t": 12.5}, Ping(12.5)),
         ({"type": "ping", "t": 0}, Ping(0)),
@@ -60,6 +62,9 @@ BAD = [
     '{"v": 1, "type": "mirror"}',
     '{"v": 1, "type": "mirror", "enabled": 1}',
     '{"v": 1, "type": "pause", "enabled": "yes"}',
+    '{"v": 1, "type": "drive"}',
+    '{"v": 1, "type": "drive", "mode": "fast"}',
+    '{"v": 1, "type": "drive", "mode": ["own"]}',
     '{"v": 1, "type": "set_avatar"}',
     '{"v": 1, "type": "set_avatar", "avatar": "../../etc/passwd"}',
     '{"v": 1, "type": "set_avatar", "avatar": ""}',

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.driver import DriverProfile
 from models.head import HeadParams
+from realtime.driving import Driving, Wardrobe
 from realtime.errors import NotFound
-from realtime.packets import FaceObservation, Tracking, VideoPacket
-from realtime.reenactor import StagedReenactor, Wardrobe
+from realtime.packets import DriveMode, FaceObservation, Tracking, VideoPacket
+from realtime.reenactor import StagedReenactor
 
 PARAMS = HeadParams.neutral(2)
 
@@ -40,13 +42,25 @@ class Stages:
             raise NotFound("no such avatar")
         return Wardrobe(avatar_id, Avatar(avatar_id), f"rig of {avatar_id}")  # type: ignore[arg-type]
 
+    own = False
+    focal_px = 100.0
+
+    def wear(self, profile: DriverProfile | None) -> None:
+        self.log.append(("wear", profile))
+
+    def set_mode(self, mode: DriveMode) -> None:
+        self.log.append(("set_mode", mode))
+
+    def misfit(self, params: HeadParams | None = None) -> float:
+        return 0.01
+
     def use(self, rig: object) -> None:
         self.log.append(("use", rig))
 
     def calibrate(self) -> None:
         self.log.append(("calibrate",))
 
-    def retarget(self, params: HeadParams | None, pts_s: float) -> HeadParams:
+    def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams:
         self.log.append(("retarget", params is None, pts_s))
         return HeadParams.neutral(5)
 
@@ -78,7 +92,8 @@ def stages() -> Stages:
 
 @pytest.fixture
 def reenactor(stages: Stages) -> StagedReenactor:
-    return StagedReenactor(stages, stages, stages, stages, stages.fetch("ada"), stages.fetch, stages.clock)
+    driving = Driving(stages, stages, stages, stages.clock)
+    return StagedReenactor(driving, stages, stages.fetch("ada"), stages.fetch, stages.clock)
 
 
 def packet(pts_s: float = 2.0) -> VideoPacket:
@@ -122,8 +137,9 @@ def test_settings_and_the_avatar_take_hold_with_the_next_frame(stages: Stages, r
     reenactor.set_mirror(True)
     reenactor.set_avatar("bo")
     reenactor.calibrate()
+    reenactor.set_drive(DriveMode.RELATIVE)
     reenactor.step(packet())
-    assert stages.log[:3] == [("use", "rig of bo"), ("set_avatar", "bo"), ("calibrate",)]
+    assert stages.log[:5] == [("wear", None), ("use", "rig of bo"), ("set_avatar", "bo"), ("calibrate",), ("set_mode", "relative")]
     assert stages.log[-1] == ("render", 5, "#102030", True)
     assert reenactor.avatar_id == "bo"
 

@@ -82,12 +82,13 @@ async def test_commands_are_acknowledged_and_reach_the_reenactor() -> None:
         peer.say({"type": "mirror", "enabled": False, "id": 3})
         peer.say({"type": "set_avatar", "avatar": "bo", "id": 4})
         peer.say({"type": "set_avatar", "avatar": "nobody", "id": 5})
+        peer.say({"type": "drive", "mode": "relative", "id": 6})
         peer.say({"type": "ping", "t": 6.5})
-        await until(lambda: len(peer.of("ack")) == 4 and peer.of("error") and peer.of("pong"))
-        assert [message["id"] for message in peer.of("ack")] == [1, 2, 3, 4]
+        await until(lambda: len(peer.of("ack")) == 5 and peer.of("error") and peer.of("pong"))
+        assert [message["id"] for message in peer.of("ack")] == [1, 2, 3, 4, 6]
         assert peer.of("error") == [{"v": 1, "type": "error", "message": "no such avatar", "of": "set_avatar", "id": 5}]
         assert peer.of("pong")[0]["t"] == 6.5
-        assert server.factory.made[0].calls == ["calibrate", ("background", "green"), ("mirror", False)]
+        assert server.factory.made[0].calls == ["calibrate", ("background", "green"), ("mirror", False), ("drive", "relative")]
         assert session.stats()["avatar"] == "bo"
 
 

@@ -1,0 +1,150 @@
+"""From a webcam frame to the avatar's parameters: track, solve, refine, retarget; what the live loop and `python -m realtime.drive` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from models.head import HeadParams
+from models.rotations import to_axis_angle, to_matrix
+from realtime.packets import DriveMode, FaceObservation, VideoPacket
+
+if TYPE_CHECKING:
+    from models.baked import BakedAvatar
+    from models.driver import DriverProfile
+    from models.registration import Registrar
+    from realtime.retarget import AvatarRig
+
+
+class Tracker(Protocol):
+    def track(self, packet: VideoPacket) -> FaceObservation: ...
+
+
+class Solver(Protocol):
+    """Finds out who drives, and their parameters (realtime.subject.SubjectSolver)."""
+
+    @property
+    def own(self) -> bool:
+        """The latest parameters are the avatar's own person's, and in its convention."""
+
+    @property
+    def focal_px(self) -> float: ...
+
+    def wear(self, profile: DriverProfile | None) -> None: ...
+
+    def set_mode(self, mode: DriveMode) -> None: ...
+
+    def solve(self, observation: FaceObservation) -> HeadParams | None:
+        """None: no face, or none that can be made out."""
+
+    def misfit(self, params: HeadParams | None = None) -> float:
+        """Median landmark error of these parameters, or of those that were solved, in the latest frame."""
+
+
+class Driver(Protocol):
+    """Turns the driver's parameters into the avatar's (realtime.retarget.Retargeter)."""
+
+    def use(self, avatar: AvatarRig) -> None: ...
+
+    def calibrate(self) -> None: ...
+
+    def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wardrobe:
+    """An avatar as the stages want it."""
+
+    avatar_id: str
+    avatar: BakedAvatar
+    rig: AvatarRig
+    profile: DriverProfile | None = None
+    """Of the avatar's own person."""
+    registrar: Registrar | None = None
+    """Refines that person's parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefineLimits:
+    """What is past them is no refinement, but a mistake: the frame goes on as it was solved."""
+
+    turn_rad: float = 0.07
+    move_share: float = 0.025
+    """Of the head's distance; towards the camera, where a face hardly shows it, three times as much."""
+    error_factor: float = 1.5
+    error_more: float = 0.01
+    """The median landmark error may grow to so many times what it was, and by this much, in inter-ocular distances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """One frame. `solved` are the driver's parameters (refined, where they were), in the avatar's convention where `own`; `pose` the avatar's."""
+
+    observation: FaceObservation
+    solved: HeadParams | None
+    pose: HeadParams
+    own: bool
+    stage_ms: dict[str, float]
+
+
+class Driving:
+    """The stages of one session, each timed. Synchronous; from one thread only.
+
+    Args:
+        tracker: follows one face; keeps state between frames.
+        solver: head parameters of that face; keeps state between frames.
+        driver: already uses the rig of the avatar that is worn.
+        clock: seconds, for the timings.
+    """
+
+    def __init__(self, tracker: Tracker, solver: Solver, driver: Driver, clock: Callable[[], float]) -> None:
+        self._tracker = tracker
+        self._solver = solver
+        self._driver = driver
+        self._clock = clock
+        self._registrar: Registrar | None = None
+        self._limits = RefineLimits()
+
+    def wear(self, worn: Wardrobe) -> None:
+        """Another avatar."""
+        self._solver.wear(worn.profile)
+        self._driver.use(worn.rig)
+        self._registrar = worn.registrar
+
+    def set_mode(self, mode: DriveMode) -> None:
+        self._solver.set_mode(mode)
+
+    def calibrate(self) -> None:
+        self._driver.calibrate()
+
+    def step(self, packet: VideoPacket) -> Driven:
+        start = self._clock()
+        observation = self._tracker.track(packet)
+        tracked = self._clock()
+        params = self._solver.solve(observation)
+        solved = self._clock()
+        own = self._solver.own
+        stage_ms = {"track": (tracked - start) * 1e3, "solve": (solved - tracked) * 1e3}
+        if own and params is not None and self._registrar is not None:
+            params = self._refined(self._registrar, packet, params)
+            refined = self._clock()
+            stage_ms["refine"], solved = (refined - solved) * 1e3, refined
+        pose = self._driver.retarget(params, packet.pts_s, own)
+        stage_ms["retarget"] = (self._clock() - solved) * 1e3
+        return Driven(observation, params, pose, own, stage_ms)
+
+    def _refined(self, registrar: Registrar, packet: VideoPacket, params: HeadParams) -> HeadParams:
+        height, width = packet.image.shape[:2]
+        better = registrar.refine(packet.image, params, self._solver.focal_px, (0.5 * width, 0.5 * height))
+        return better if self._credible(params, better) else params
+
+    def _credible(self, before: HeadParams, after: HeadParams) -> bool:
+        limits = self._limits
+        turn = np.linalg.norm(to_axis_angle(to_matrix(after.neck) @ to_matrix(before.neck).T))
+        move = np.abs(after.translation - before.translation) / (abs(float(before.translation[2])) * np.array([1.0, 1.0, 3.0]))
+        if turn > limits.turn_rad or move.max() > limits.move_share:
+            return False
+        return self._solver.misfit(after) <= limits.error_factor * self._solver.misfit() + limits.error_more
