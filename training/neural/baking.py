@@ -1,0 +1,194 @@
+"""From networks back to an avatar file: offsets into vertices and a few dynamic shapes, colours into texture maps and a weight function.
+
+Each frame's whole residual (what the start adds to its base texture, and what the texture network adds to that) is written into the texture; its principal
+components, block group by block group, become maps; a weight function is fitted to the frames' coefficients; the maps are then solved for again with the
+weights that the function really gives. T frames, K maps, G groups, D shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.avatar_file import MAX_MAPS, AvatarFile
+from models.avatar_parts import TextureBasis, WeightFunction
+from models.raster import Rasterizer
+from training.neural.avatar import NeuralAvatar
+from training.neural.frames import evenly
+from training.neural.schedule import NeuralSettings
+from training.neural.texels import TexelColours, Texels
+from training.neural.weight_fit import apply, fit_layers
+from training.progress import Progress
+
+Float = NDArray[np.float32]
+Real = NDArray[np.float64]
+MakeRasterizer = Callable[[int], Rasterizer]
+BLOCK = 16
+SMALLEST_OFFSET_M = 2e-5
+RIDGE = 1e-6
+"""Of the weights' own energy, when maps are solved for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the baked texture basis is cut: as the start's, where it has one."""
+
+    side: int
+    channels: int
+    block: int
+    group: NDArray[np.uint8]
+    """(blocks,)."""
+
+    @staticmethod
+    def of(start: AvatarFile, settings: NeuralSettings) -> Layout:
+        basis = start.texture_basis
+        if basis is None:
+            side = settings.map_side
+            return Layout(side, 3, BLOCK, np.zeros((side // BLOCK) ** 2, np.uint8))
+        return Layout(basis.maps.shape[1], basis.maps.shape[3], basis.block, basis.group)
+
+    def map_count(self, settings: NeuralSettings, frame_count: int) -> int:
+        """As many as file, settings and frames allow."""
+        return max(min(MAX_MAPS, settings.maps, settings.map_bytes // (self.side**2 * self.channels), frame_count), 1)
+
+    def of_texels(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(…, blocks) → (…, R, R)."""
+        along = self.side // self.block
+        return np.repeat(np.repeat(values.reshape(*values.shape[:-1], along, along), self.block, -1), self.block, -2)
+
+
+def bake(avatar: NeuralAvatar, start: AvatarFile, settings: NeuralSettings, make: MakeRasterizer, folder: Path, progress: Progress) -> AvatarFile:
+    """An avatar file that shows what the networks show. `make` gives a rasteriser for pictures of so many pixels a side; `folder` takes a file for a while."""
+    frames = avatar.frames
+    chosen = evenly(np.arange(len(frames)), settings.bake_frames)
+    with torch.no_grad():
+        moved = _offsets(avatar, chosen)
+    still, dynamic = moved.mean(0), None
+    mesh = replace(start.mesh, vertices=(start.mesh.vertices + still).astype(np.float32))
+    varying = moved - still + np.tensordot(frames.dynamic_weights[chosen].cpu().numpy(), avatar.scene.dynamic.cpu().numpy(), 1)
+    layout = Layout.of(start, settings)
+    residuals, texels = _residuals(avatar, start, layout, chosen, make, folder, progress)
+    try:
+        bases = _components(residuals, texels, layout, layout.map_count(settings, len(chosen)))
+        targets = np.concatenate(bases, 1)
+        scale = max(float(targets.std()), 1e-9)
+        if np.abs(varying).max() > SMALLEST_OFFSET_M:
+            most = max(settings.dynamic_shapes, len(avatar.scene.dynamic))
+            dynamic = _coefficients(varying.reshape(len(chosen), -1), min(most, len(chosen)))
+            targets = np.concatenate([targets, dynamic * (scale / max(float(dynamic.std()), 1e-12))], 1)
+        conditions = frames.conditions[chosen].cpu().numpy().astype(np.float64)
+        layers = fit_layers(conditions, targets / scale, settings.seed)
+        given = apply(layers, conditions)
+        count = bases[0].shape[1]
+        basis = _texture_basis(residuals, texels, layout, given[:, : len(bases) * count].reshape(len(chosen), len(bases), count))
+    finally:
+        _file(folder).unlink(missing_ok=True)
+    shapes = None if dynamic is None else _solve(given[:, len(bases) * count :], varying.reshape(len(chosen), -1)).reshape(-1, *still.shape)
+    standard = frames.standard
+    return replace(
+        start,
+        mesh=mesh,
+        texture_basis=basis,
+        dynamic_offsets=None if shapes is None else shapes.astype(np.float32),
+        weights=WeightFunction(standard.mean, standard.scale, standard.clip, layers),
+    )
+
+
+def _offsets(avatar: NeuralAvatar, chosen: NDArray[np.int64]) -> Float:
+    """(T, V, 3) metres, head space: what the offset network says of frames."""
+    index = torch.from_numpy(chosen).to(avatar.frames.conditions.device)
+    parts = [avatar.scene.spread(avatar.local_offsets(avatar.frames.poses.neck[piece])).cpu().numpy() for piece in index.split(16)]
+    return np.concatenate(parts)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "residuals.part.npy"
+
+
+@torch.no_grad()
+def _residuals(
+    avatar: NeuralAvatar, start: AvatarFile, layout: Layout, chosen: NDArray[np.int64], make: MakeRasterizer, folder: Path, progress: Progress
+) -> tuple[Float, Texels]:
+    """(T, N, C) grey levels that each frame adds to the base texture at the covered texels; on disk."""
+    frames, scene = avatar.frames, avatar.scene
+    texels = Texels.of(start, layout.side, make(layout.side), frames.conditions)
+    colours = TexelColours(avatar, texels, make(frames.size))
+    progress.start("neural bake", 2 * len(chosen))
+
+    def posed(frame: int) -> Tensor:
+        index = torch.tensor([frame], device=frames.conditions.device)
+        poses = frames.poses_of(index)
+        return avatar.vertices(index, poses, avatar.local_offsets(poses.neck))[0]
+
+    for frame in chosen:
+        colours.look_at(posed(int(frame)))
+        progress.advance()
+    kept = np.lib.format.open_memmap(_file(folder), "w+", np.float32, (len(chosen), len(texels), layout.channels))
+    for row, frame in enumerate(chosen):
+        kept[row] = 0.0
+        kept[row, :, :3] = 255.0 * colours(int(frame), posed(int(frame))).cpu().numpy()
+        if len(scene.maps):
+            whole = scene.residual_map(frames.texture_weights[int(frame)]).cpu().numpy()
+            kept[row] += 255.0 * whole[:, texels.row, texels.column].T
+        progress.advance()
+    return kept, texels
+
+
+def _members(texels: Texels, layout: Layout, group: int) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Which covered texels a group's texels show, and where those are, gutters and all."""
+    row, column = np.nonzero((layout.of_texels(layout.group) == group) & (texels.origin >= 0))
+    return texels.origin[row, column], (row, column)
+
+
+def _components(residuals: Float, texels: Texels, layout: Layout, count: int) -> list[Real]:
+    """For each group (T, K) coefficients of its principal components; they are not centred, so a constant change needs no other place."""
+    groups = range(int(layout.group.max()) + 1)
+    return [_coefficients(residuals[:, _members(texels, layout, group)[0]].reshape(len(residuals), -1), count) for group in groups]
+
+
+def _coefficients(rows: NDArray[np.floating], count: int) -> Real:
+    """(T, X) → (T, K), in the unit of the rows, an entry's mean square taken over X."""
+    gram = np.zeros((len(rows), len(rows)))
+    for first in range(0, rows.shape[1], 1 << 16):
+        piece = rows[:, first : first + (1 << 16)].astype(np.float64)
+        gram += piece @ piece.T
+    energy, vectors = np.linalg.eigh(gram / max(rows.shape[1], 1))
+    largest = np.argsort(energy)[::-1][:count]
+    return np.asarray(vectors[:, largest] * np.sqrt(np.maximum(energy[largest], 0.0)))
+
+
+def _solve(weights: Real, rows: NDArray[np.floating]) -> Float:
+    """(K, X): the basis that, with (T, K) weights, comes nearest to (T, X)."""
+    gram = weights.T @ weights
+    gram[np.diag_indices(len(gram))] += RIDGE * max(float(np.trace(gram)), 1e-12) / len(gram)
+    solver = np.linalg.solve(gram, weights.T).astype(np.float32)
+    return np.asarray(solver @ rows, np.float32)
+
+
+def _texture_basis(residuals: Float, texels: Texels, layout: Layout, weights: Real) -> TextureBasis:
+    """Maps for the weights (T, G, K) that the function gives, in steps of their blocks."""
+    count, side = weights.shape[2], layout.side
+    maps = np.zeros((count, side, side, layout.channels), np.float32)
+    for group in range(weights.shape[1]):
+        shown, (row, column) = _members(texels, layout, group)
+        if len(shown) == 0:
+            continue
+        solved = _solve(weights[:, group], residuals[:, shown].reshape(len(residuals), -1))
+        maps[:, row, column] = solved.reshape(count, len(shown), layout.channels)
+    return quantise(maps, layout)
+
+
+def quantise(maps: Float, layout: Layout) -> TextureBasis:
+    """(K, R, R, C) grey levels → int8 with a scale for each block, so that the largest value of a block is 127 steps."""
+    along = layout.side // layout.block
+    blocks = np.abs(maps).max(3).reshape(len(maps), along, layout.block, along, layout.block)
+    scale = np.maximum(blocks.max((2, 4)).reshape(len(maps), -1) / 127.0, 1e-8).astype(np.float32)
+    steps = np.rint(maps / layout.of_texels(scale)[..., None])
+    return TextureBasis(np.clip(steps, -127, 127).astype(np.int8), scale, layout.block, layout.group)
