@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from training.clip import CLIP_PX
 from training.survey import Float
-from training.video import Image, Video
+from training.video import Image
 
 FACE_SHARE = 0.45
 """The face's usual height, from the highest to the lowest landmark, in the crop's: hair and shoulders have room."""
 FACE_CENTRE_Y = 0.495
-TIGHTEST = 1.35
+TIGHTEST = 1.25
 """Smallest crop in heights of the face, where the picture has no room for more."""
+UNSCALED = 0.03
+"""A scale so near to 1 is 1: nothing is gained by resampling."""
 TRAVEL = 0.13
 """As far as the face may go from its usual place in a crop that stands still, in sides."""
 OUTLIERS = 0.01
@@ -62,15 +64,18 @@ class Framing:
         return landmarks * np.float32(self.scale) - np.array([*self.origin[frame], 0.0], np.float32)
 
 
-def frame_head(video: Video, boxes: Float, pts_s: NDArray[np.float64]) -> Framing:
+def frame_head(width: int, height: int, boxes: Float, pts_s: NDArray[np.float64]) -> Framing:
     """Args:
-    boxes: (T, 4) left, top, right, bottom of the face in pixels of the video.
+    width: of the video's picture, pixels, and its `height`.
+    boxes: (T, 4) left, top, right, bottom of the face in the same pixels.
     pts_s: (T,) rising.
     """
-    height = float(np.median(boxes[:, 3] - boxes[:, 1]))
-    side = min(height / FACE_SHARE, max(min(video.width, video.height), TIGHTEST * height))
+    face = float(np.median(boxes[:, 3] - boxes[:, 1]))
+    side = min(face / FACE_SHARE, max(min(width, height), TIGHTEST * face))
     scale = CLIP_PX / side
-    extent = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
+    if abs(scale - 1.0) < UNSCALED:
+        scale = 1.0
+    extent = (max(1, round(width * scale)), max(1, round(height * scale)))
     centres = scale * 0.5 * (boxes[:, :2] + boxes[:, 2:])
     origin = _path(centres, pts_s) - CLIP_PX * np.array([0.5, FACE_CENTRE_Y])
     return Framing(scale, np.stack([_inside(np.rint(origin[:, axis]), extent[axis]) for axis in (0, 1)], 1).astype(np.int32), extent)

@@ -17,7 +17,7 @@ Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 NETWORK_PX = 256
-PERSON = 0.5
+PERSON, SURE = 0.5, 0.9
 GUIDE_RADIUS, GUIDE_EPSILON = 4, 2e-4
 """Of the guided filter: pixels of the network's picture, and squared grey values of 0…1."""
 INNER_PX, OUTER_PX = 9, 14
@@ -38,6 +38,7 @@ class Segmenter:
     def __init__(self, weights: Path) -> None:
         """`weights`: models.weights.weight_path("selfie_segmentation.tflite"). Raises BadFile: it is not that network."""
         shape = (1, NETWORK_PX, NETWORK_PX)
+        self.size = NETWORK_PX
         self._network = Network(weights.name, weights.read_bytes(), 1, (*shape, 3), ((*shape, 1),))
 
     def coarse(self, image: Image) -> Float:
@@ -87,9 +88,8 @@ def guided(image: Image, coarse: Float) -> Float:
     mean = cv2.blur(small, _square(GUIDE_RADIUS))
     mean_p = cv2.blur(coarse, _square(GUIDE_RADIUS))
     covariance_p = cv2.blur(small * coarse[..., None], _square(GUIDE_RADIUS)) - mean * mean_p[..., None]
-    pairs = cv2.blur(np.stack([small[..., i] * small[..., j] for i, j in _PAIRS], -1)[..., :3], _square(GUIDE_RADIUS))
-    more = cv2.blur(np.stack([small[..., i] * small[..., j] for i, j in _PAIRS[3:]], -1), _square(GUIDE_RADIUS))
-    moments = np.concatenate([pairs, more], -1) - np.stack([mean[..., i] * mean[..., j] for i, j in _PAIRS], -1)
+    products = small[..., _FIRST] * small[..., _SECOND]
+    moments = np.concatenate([cv2.blur(half, _square(GUIDE_RADIUS)) for half in np.split(products, 2, -1)], -1) - mean[..., _FIRST] * mean[..., _SECOND]
     a = _solve_symmetric(moments, covariance_p)
     b = mean_p - (a * mean).sum(-1)
     smooth = cv2.blur(np.concatenate([a, b[..., None]], -1), _square(GUIDE_RADIUS))
@@ -98,7 +98,7 @@ def guided(image: Image, coarse: Float) -> Float:
     return np.asarray(np.clip(matte, 0.0, 1.0), np.float32)
 
 
-_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+_FIRST, _SECOND = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
 
 
 def _square(radius: int) -> tuple[int, int]:
@@ -106,7 +106,7 @@ def _square(radius: int) -> tuple[int, int]:
 
 
 def _solve_symmetric(moments: Float, right: Float) -> Float:
-    """Per pixel (moments + GUIDE_EPSILON I)⁻¹ right, by cofactors. `moments` (..., 6) in the order of _PAIRS, `right` (..., 3)."""
+    """Per pixel (moments + GUIDE_EPSILON I)⁻¹ right, by cofactors. `moments` (..., 6) in the order of _FIRST and _SECOND, `right` (..., 3)."""
     rr, gg, bb = (moments[..., k] + GUIDE_EPSILON for k in range(3))
     rg, rb, gb = (moments[..., k] for k in range(3, 6))
     c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
@@ -127,33 +127,35 @@ def refined(image: Image, coarse: Float, plate: Plate | None) -> Bytes:
     Returns:
         (S, S), 255 all person.
     """
-    matte = guided(image, coarse)
-    large = np.asarray(cv2.resize(coarse, matte.shape, interpolation=cv2.INTER_LINEAR), np.float32)
+    size = image.shape[1], image.shape[0]
+    large = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR), np.float32)
     person = (large > PERSON).astype(np.uint8)
-    inside, outside = cv2.erode(person, _disc(INNER_PX)) > 0, cv2.dilate(person, _disc(OUTER_PX)) == 0
+    depth, distance = (cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_3) for mask in (person, 1 - person))
+    inside = depth > INNER_PX
+    band = np.nonzero(~inside & (distance < OUTER_PX))
+    share = guided(image, coarse)[band]
     if plate is not None:
-        matte = _against_the_room(image, matte, plate, large, inside)
-    matte = np.clip((matte - 0.05) / 0.9, 0.0, 1.0)
-    matte[inside], matte[outside] = 1.0, 0.0
-    return np.asarray(np.rint(matte * 255.0), np.uint8)
+        share = _against_the_room(image, share, plate, large, band)
+    matte = np.where(inside, np.uint8(255), np.uint8(0))
+    matte[band] = np.rint(np.clip((share - 0.05) / 0.9, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return matte
 
 
-def _disc(radius: int) -> Bytes:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, _square(radius)), np.uint8)
+def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, band: tuple[NDArray[np.int64], ...]) -> Float:
+    """Where the room is known and unlike the person, a pixel is as much person as it lies on the way from the room's colour to the person's.
 
-
-def _against_the_room(image: Image, matte: Float, plate: Plate, large: Float, inside: NDArray[np.bool_]) -> Float:
-    """Where the room is known and unlike the person, a pixel is as much person as it lies on the way from the room's colour to the person's."""
-    picture, room = image.astype(np.float32), plate.colours.astype(np.float32)
-    sure = (large > 0.9).astype(np.float32)
-    weight = cv2.blur(sure, (NEAR_PX, NEAR_PX))
-    person = cv2.blur(picture * sure[..., None], (NEAR_PX, NEAR_PX)) / np.maximum(weight, 1e-4)[..., None]
+    `band`: rows and columns of the N pixels in question; `guess` (N,) what is thought of them otherwise.
+    """
+    sure = (large > SURE).astype(np.uint8)
+    weight = cv2.blur(sure * np.float32(1.0), (NEAR_PX, NEAR_PX))[band]
+    person = cv2.blur((image * sure[..., None]).astype(np.float32), (NEAR_PX, NEAR_PX))[band] / np.maximum(weight, 1e-4)[:, None]
+    room = plate.colours[band].astype(np.float32)
+    here = image[band] - room
     way = person - room
     squared = (way * way).sum(-1)
-    share = ((picture - room) * way).sum(-1) / np.maximum(squared, 1.0)
-    beside = np.linalg.norm(picture - room - np.clip(share, 0.0, 1.0)[..., None] * way, axis=-1)
+    share = (here * way).sum(-1) / np.maximum(squared, 1.0)
+    beside = np.linalg.norm(here - np.clip(share, 0.0, 1.0)[:, None] * way, axis=-1)
     share = np.clip((share - SHADE) / (1.0 - 2.0 * SHADE), 0.0, 1.0)
-    trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.known * (weight > 1e-3)
+    trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.known[band] * (weight > 1e-3)
     trust *= np.clip((VERY_BESIDE - beside) / (VERY_BESIDE - BESIDE), 0.0, 1.0)
-    trust[inside] = 0.0
-    return np.asarray(trust * share + (1.0 - trust) * matte, np.float32)
+    return np.asarray(trust * share + (1.0 - trust) * guess, np.float32)

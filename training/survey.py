@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face_detector import FaceBox
-from models.face_roi import Roi, plausible, roi_around_landmarks
+from models.face_roi import MARGIN, Roi, plausible, roi_around_landmarks
 from models.landmarker import PRESENCE_THRESHOLD, FaceLandmarker, LandmarkResult
 from training.progress import Progress
-from training.video import Image, Video, read_frames
+from training.source import PictureSource
+from training.video import Image
 
 Float = NDArray[np.float32]
 
@@ -23,6 +24,8 @@ LOOK_PX = 960
 THUMB_PX = 32
 MIN_SECOND_FACE = 0.4
 """A second face counts from this share of the first one's width on; what is smaller is a poster or somebody far behind."""
+OTHERS_EVERY = 12
+"""Others are looked for in every so many frames at most."""
 NO_LANDMARKS, NO_COEFFICIENTS = np.full((478, 3), np.nan, np.float32), np.full(52, np.nan, np.float32)
 
 
@@ -39,10 +42,10 @@ class Survey:
     """(T, 478, 3)."""
     coefficients: Float
     """(T, 52)."""
-    others: NDArray[np.bool_]
-    """(T,) there is a second face of comparable size."""
+    others: Float
+    """(T,) 1 where there is a second face of comparable size, 0 where there is none, NaN where none was looked for."""
     brightness: Float
-    """(T,) mean grey value of the face, or of the picture where there is none; 0…1."""
+    """(T,) grey value that a twentieth of the face exceeds, or of the picture where there is no face; 0…1."""
     clipped: Float
     """(T,) share of the face that is burnt out."""
     sharpness: Float
@@ -70,27 +73,28 @@ class _Sight:
     looked: bool
     landmarks: Float
     coefficients: Float
-    others: bool
+    others: float
     brightness: float
     clipped: float
     sharpness: float
     thumbs: NDArray[np.uint8]
 
 
-def survey(video: Video, taken: NDArray[np.int64], weights: Path, progress: Progress, threads: int, look_every: int = 1) -> Survey:
+def survey(source: PictureSource, taken: NDArray[np.int64], weights: Path, progress: Progress, threads: int, look_every: int = 1) -> Survey:
     """Args:
-    taken: indices of the video's frames, rising.
+    taken: indices of the source's pictures, rising.
     weights: of the face landmarker.
     look_every: a face is looked for in every so many of them.
     """
-    scale = min(1.0, LOOK_PX / max(video.width, video.height))
+    scale = min(1.0, LOOK_PX / max(source.width, source.height))
     follower = FaceFollower(FaceLandmarker(weights, 1))
     sights: list[_Sight] = []
     progress.start("looking for the face", len(taken))
-    for number, frame in enumerate(read_frames(video, taken, scale, threads)):
+    for number, frame in enumerate(source.read(taken, scale, threads)):
         look = number % look_every == 0
         result = follower.find(frame.image) if look else None
-        others = look and result is not None and follower.others(frame.image)
+        look_around = result is not None and number % (look_every * max(1, OTHERS_EVERY // look_every)) == 0
+        others = float(follower.others(frame.image)) if look_around else math.nan
         sights.append(_sight(frame.index, frame.pts_s, frame.image, look, result, others, scale))
         progress.advance()
     return _as_columns(sights)
@@ -102,7 +106,6 @@ class FaceFollower:
     def __init__(self, landmarker: FaceLandmarker) -> None:
         self._landmarker = landmarker
         self._roi: Roi | None = None
-        self._looked = 0
 
     def find(self, image: Image) -> LandmarkResult | None:
         """The face in the next picture, all pictures of one size."""
@@ -118,17 +121,13 @@ class FaceFollower:
         self._roi = None
         return None
 
-    def others(self, image: Image, every: int = 10) -> bool:
-        """Whether there is a second face of comparable size beside the one found last; looked for in every so many calls, False in between."""
-        self._looked += 1
+    def others(self, image: Image) -> bool:
+        """Whether there is a second face of comparable size beside the one found last."""
         followed = self._roi
-        if followed is None or (self._looked - 1) % every:
+        if followed is None:
             return False
-        for place in _places(image)[:1]:
-            for box in self._landmarker.detect(image, place):
-                if not _same(box, followed) and box.width > MIN_SECOND_FACE * followed.width / 1.5:
-                    return self._landmarker.settled_landmarks(image, box.roi()).presence >= PRESENCE_THRESHOLD
-        return False
+        boxes = [box for box in self._landmarker.detect(image) if not _same(box, followed) and box.width > MIN_SECOND_FACE * followed.width / MARGIN]
+        return any(self._landmarker.settled_landmarks(image, box.roi()).presence >= PRESENCE_THRESHOLD for box in boxes)
 
     def _accept(self, image: Image, result: LandmarkResult, looked_at: Roi) -> bool:
         roi = roi_around_landmarks(result.landmarks)
@@ -150,7 +149,7 @@ def _places(image: Image) -> list[Roi]:
 
 
 def _same(box: FaceBox, followed: Roi) -> bool:
-    return math.hypot(box.x - followed.x, box.y - followed.y) < 0.5 * max(followed.width / 1.5, box.width)
+    return math.hypot(box.x - followed.x, box.y - followed.y) < 0.5 * max(followed.width / MARGIN, box.width)
 
 
 def _as_columns(sights: list[_Sight]) -> Survey:
@@ -160,7 +159,7 @@ def _as_columns(sights: list[_Sight]) -> Survey:
         looked=np.array([sight.looked for sight in sights], np.bool_),
         landmarks=np.array([sight.landmarks for sight in sights], np.float32).reshape(-1, *NO_LANDMARKS.shape),
         coefficients=np.array([sight.coefficients for sight in sights], np.float32).reshape(-1, *NO_COEFFICIENTS.shape),
-        others=np.array([sight.others for sight in sights], np.bool_),
+        others=np.array([sight.others for sight in sights], np.float32),
         brightness=np.array([sight.brightness for sight in sights], np.float32),
         clipped=np.array([sight.clipped for sight in sights], np.float32),
         sharpness=np.array([sight.sharpness for sight in sights], np.float32),
@@ -168,17 +167,21 @@ def _as_columns(sights: list[_Sight]) -> Survey:
     )
 
 
-def _sight(index: int, pts_s: float, image: Image, look: bool, result: LandmarkResult | None, others: bool, scale: float) -> _Sight:
+def _sight(index: int, pts_s: float, image: Image, look: bool, result: LandmarkResult | None, others: float, scale: float) -> _Sight:
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     whole = _thumb(grey)
     if result is None:
         thumbs = np.stack([whole, np.zeros_like(whole)])
-        return _Sight(index, pts_s, look, NO_LANDMARKS, NO_COEFFICIENTS, others, float(grey.mean() / 255.0), 0.0, math.nan, thumbs)
+        return _Sight(index, pts_s, look, NO_LANDMARKS, NO_COEFFICIENTS, others, _light(whole), 0.0, math.nan, thumbs)
     face = face_square(grey, result.landmarks)
     burnt = float((face >= 250).mean())
     landmarks = result.landmarks / np.float32(scale)
     thumbs = np.stack([whole, _thumb(face)])
-    return _Sight(index, pts_s, look, landmarks, result.coefficients, others, float(face.mean() / 255.0), burnt, sharpness(face), thumbs)
+    return _Sight(index, pts_s, look, landmarks, result.coefficients, others, _light(face), burnt, sharpness(face), thumbs)
+
+
+def _light(grey: NDArray[np.uint8]) -> float:
+    return float(np.quantile(grey, 0.95) / 255.0)
 
 
 def _thumb(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

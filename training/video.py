@@ -65,6 +65,10 @@ class Video:
         """From the first frame to the end of the last."""
         return float(self.pts_s[-1] + self.frame_s)
 
+    def read(self, wanted: NDArray[np.int64], scale: float, threads: int) -> Iterator[Frame]:
+        """As `read_frames`."""
+        return read_frames(self, wanted, scale, threads)
+
     @property
     def frame_s(self) -> float:
         """The usual time from one frame to the next."""
@@ -100,19 +104,6 @@ def open_video(path: Path) -> Video:
     ticks, first = np.unique([tick for tick, _ in times], return_index=True)
     keys = np.flatnonzero(np.array([key for _, key in times])[first])
     return Video(path, width, height, ticks, keys, tick_s, turn)
-
-
-def evenly(video: Video, at_most: int) -> NDArray[np.int64]:
-    """Indices of at most that many frames, evenly spread in time: all, every second, every third…; by time where the frame rate varies."""
-    count = len(video.ticks)
-    if count <= at_most:
-        return np.arange(count)
-    stride = -(-count // at_most)
-    regular = np.arange(0, count, stride)
-    steps = np.diff(video.pts_s[regular])
-    if len(steps) < 2 or steps.max() < 1.5 * steps.min():
-        return regular
-    return np.unique(np.searchsorted(video.pts_s, np.linspace(0.0, video.pts_s[-1], at_most)))
 
 
 def read_frames(video: Video, wanted: NDArray[np.int64], scale: float = 1.0, threads: int = 2, only_keyframes: bool = False) -> Iterator[Frame]:
