@@ -91,12 +91,17 @@ def make_run(folder: Path, size: int = 256, count: int = 20, held_out: int = 6) 
         origin=np.zeros((count, 2), np.int32),
         held_out=np.arange(count) >= count - held_out,
     )
-    data = run.folder("dataset")
-    np.save(data / "frames.npy", clip.frames)
-    np.save(data / "mattes.npy", clip.mattes)
-    save_observations(data, clip)
-    fitted.save(run.folder("fit") / "fit.npz")
-    write_avatar(run.avatar, file)
+    with run.work("dataset", "made"):
+        data = run.folder("dataset")
+        np.save(data / "frames.npy", clip.frames)
+        np.save(data / "mattes.npy", clip.mattes)
+        save_observations(data, clip)
+    with run.work("fit", "made"):
+        fitted.save(run.folder("fit") / "fit.npz")
+    with run.work("train", "made"):
+        run.report("train", made="by a test")
+    with run.work("bake", "made"):
+        write_avatar(run.avatar, file)
     return Truth(run, file, clip, drive)
 
 

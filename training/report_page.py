@@ -37,6 +37,9 @@ th:first-child,td:first-child{text-align:left;white-space:normal;min-width:9em}t
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:14px}.plots>svg{background:var(--card);border:1px solid var(--rule);
 border-radius:10px;padding:10px;width:100%}svg text{font:13px system-ui,sans-serif;fill:var(--soft)}svg .title{fill:var(--ink);font-weight:600}
 .grid{stroke:var(--rule);fill:none}.fa{fill:var(--a)}.fb{fill:var(--b)}.sa,.sb{fill:none;stroke-width:2;stroke-linejoin:round}.sa{stroke:var(--a)}.sb{stroke:var(--b)}
+th{white-space:normal}
+@media(max-width:600px){th,td{padding:.3em;font-size:.88rem}th:first-child,td:first-child{min-width:5.6em}
+td small{font-size:.74rem;line-height:1.25;display:inline-block}}
 .verdict{font-size:1.1rem;border-left:4px solid var(--a);padding-left:14px}
 """
 POLICY = "default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'"
