@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.face_roi import roi_around_landmarks
 from models.landmarker import PRESENCE_THRESHOLD, FaceLandmarker
 from models.weights import weight_path
+from training.ahead import map_ahead, read_ahead
 from training.backdrop import AT_MOST, Room, gather_room
 from training.check import judge
 from training.clip import CLIP_PX, FRAMES, MATTES, Clip, load_clip, save_observations
@@ -70,7 +71,7 @@ def run(run: RunDir, options: Options, progress: Progress) -> None:
     kept = _cut_out(folder / FRAMES, source, seen, usable, framing, eyes, options.threads, progress)
     if len(kept.number) < LEAST_FRAMES:
         raise TrainingError(f"{options.clip}: only {len(kept.number)} frames show a clear face. Record 10 to 60 seconds of one face, well lit, from the front.")
-    still = _write_mattes(folder, framing, kept, progress)
+    still = _write_mattes(folder, framing, kept, options.threads, progress)
     clip = _write_observations(folder, framing, kept, _held_out(source, kept))
     draw_overview(folder / OVERVIEW, clip)
     left_out = Counter({"no face": len(taken) - len(usable), "face unclear": len(usable) - len(kept.number)})
@@ -122,7 +123,7 @@ def _cut_out(
     number_of = {int(index): number for number, index in enumerate(seen.index[usable])}
     progress.start("cutting out the head", len(usable))
     with NpyStream(path, (CLIP_PX, CLIP_PX, 3)) as pictures:
-        for frame in source.read(seen.index[usable], framing.reading_scale, threads):
+        for frame in read_ahead(source.read(seen.index[usable], framing.reading_scale, threads), 2 * (threads > 1)):
             number = number_of[frame.index]
             crop = framing.cut(frame.image, number)
             about = framing.to_crop(seen.landmarks[usable[number]], number)
@@ -146,19 +147,24 @@ def _known_head(source: PictureSource, index: int, framing: Framing, number: int
     return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _write_mattes(folder: Path, framing: Framing, kept: _Kept, progress: Progress) -> bool:
+def _write_mattes(folder: Path, framing: Framing, kept: _Kept, threads: int, progress: Progress) -> bool:
     """Whether the camera stands still, so that the room behind the person could be told from them."""
     frames = np.load(folder / FRAMES, mmap_mode="r")
     progress.start("matting", len(frames))
     room = _room(frames, framing, kept)
     if room is None:
         progress.note("the camera or the background moves: mattes follow the picture's edges only")
+
+    def matte(row: int) -> Bytes:
+        number = kept.number[row]
+        plate = room.seen_from(framing.origin[number], CLIP_PX) if room else None
+        refined_matte = refined(np.asarray(frames[row]), _steady(kept.coarse, row), plate)
+        refined_matte[framing.outside(number)] = 0
+        return refined_matte
+
     with NpyStream(folder / MATTES, (CLIP_PX, CLIP_PX)) as mattes:
-        for row, number in enumerate(kept.number):
-            plate = room.seen_from(framing.origin[number], CLIP_PX) if room else None
-            matte = refined(np.asarray(frames[row]), _steady(kept.coarse, row), plate)
-            matte[framing.outside(number)] = 0
-            mattes.append(matte)
+        for done in map_ahead(matte, range(len(kept.number)), threads):
+            mattes.append(done)
             progress.advance()
     if room is not None:
         rgba = np.dstack([room.plate.colours[..., ::-1], room.plate.known.astype(np.uint8) * np.uint8(255)])

@@ -15,6 +15,8 @@ from training.video import Image
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Places = tuple[NDArray[np.intp], ...]
+"""Rows and columns of N pixels."""
 
 NETWORK_PX = 256
 PERSON, SURE = 0.5, 0.9
@@ -78,8 +80,8 @@ def person_only(coarse: Float, face: Float) -> Float:
     return np.asarray(coarse * cv2.GaussianBlur(near.astype(np.float32), (0, 0), 1.0), np.float32)
 
 
-def guided(image: Image, coarse: Float) -> Float:
-    """(S, S, 3) uint8 RGB and (256, 256) → (S, S): the matte as a locally linear function of the colours.
+def guided(image: Image, coarse: Float, where: Places) -> Float:
+    """(S, S, 3) uint8 RGB and (256, 256) → (N,), 0…1: the matte at N pixels as a locally linear function of the colours.
 
     He, Sun, Tang, "Guided Image Filtering", TPAMI 2013, eq. 19 to 21, with the coefficients found at the network's size and enlarged as in He, Sun, "Fast
     Guided Filter", 2015.
@@ -91,11 +93,11 @@ def guided(image: Image, coarse: Float) -> Float:
     products = small[..., _FIRST] * small[..., _SECOND]
     moments = np.concatenate([cv2.blur(half, _square(GUIDE_RADIUS)) for half in np.split(products, 2, -1)], -1) - mean[..., _FIRST] * mean[..., _SECOND]
     a = _solve_symmetric(moments, covariance_p)
-    b = mean_p - (a * mean).sum(-1)
+    b = mean_p - np.einsum("hwc,hwc->hw", a, mean)
     smooth = cv2.blur(np.concatenate([a, b[..., None]], -1), _square(GUIDE_RADIUS))
     large = cv2.resize(smooth, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    matte = large[..., 3] + (large[..., :3] * image).sum(-1) / np.float32(255.0)
-    return np.asarray(np.clip(matte, 0.0, 1.0), np.float32)
+    at = large[where]
+    return np.asarray(np.clip(at[:, 3] + np.einsum("nc,nc->n", at[:, :3], image[where]) / np.float32(255.0), 0.0, 1.0), np.float32)
 
 
 _FIRST, _SECOND = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
@@ -133,7 +135,7 @@ def refined(image: Image, coarse: Float, plate: Plate | None) -> Bytes:
     depth, distance = (cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_3) for mask in (person, 1 - person))
     inside = depth > INNER_PX
     band = np.nonzero(~inside & (distance < OUTER_PX))
-    share = guided(image, coarse)[band]
+    share = guided(image, coarse, band)
     if plate is not None:
         share = _against_the_room(image, share, plate, large, band)
     matte = np.where(inside, np.uint8(255), np.uint8(0))
@@ -141,7 +143,7 @@ def refined(image: Image, coarse: Float, plate: Plate | None) -> Bytes:
     return matte
 
 
-def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, band: tuple[NDArray[np.int64], ...]) -> Float:
+def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, band: Places) -> Float:
     """Where the room is known and unlike the person, a pixel is as much person as it lies on the way from the room's colour to the person's.
 
     `band`: rows and columns of the N pixels in question; `guess` (N,) what is thought of them otherwise.
@@ -152,9 +154,10 @@ def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, ba
     room = plate.colours[band].astype(np.float32)
     here = image[band] - room
     way = person - room
-    squared = (way * way).sum(-1)
-    share = (here * way).sum(-1) / np.maximum(squared, 1.0)
-    beside = np.linalg.norm(here - np.clip(share, 0.0, 1.0)[:, None] * way, axis=-1)
+    squared = np.einsum("nc,nc->n", way, way)
+    share = np.einsum("nc,nc->n", here, way) / np.maximum(squared, 1.0)
+    off = here - np.clip(share, 0.0, 1.0)[:, None] * way
+    beside = np.sqrt(np.einsum("nc,nc->n", off, off))
     share = np.clip((share - SHADE) / (1.0 - 2.0 * SHADE), 0.0, 1.0)
     trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.known[band] * (weight > 1e-3)
     trust *= np.clip((VERY_BESIDE - beside) / (VERY_BESIDE - BESIDE), 0.0, 1.0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.face_detector import FaceBox
 from models.face_roi import MARGIN, Roi, plausible, roi_around_landmarks
 from models.landmarker import PRESENCE_THRESHOLD, FaceLandmarker, LandmarkResult
+from training.ahead import read_ahead
 from training.progress import Progress
 from training.source import PictureSource
 from training.video import Image
@@ -90,7 +91,7 @@ def survey(source: PictureSource, taken: NDArray[np.int64], weights: Path, progr
     follower = FaceFollower(FaceLandmarker(weights, 1))
     sights: list[_Sight] = []
     progress.start("looking for the face", len(taken))
-    for number, frame in enumerate(source.read(taken, scale, threads)):
+    for number, frame in enumerate(read_ahead(source.read(taken, scale, threads), 2 * (threads > 1))):
         look = number % look_every == 0
         result = follower.find(frame.image) if look else None
         look_around = result is not None and number % (look_every * max(1, OTHERS_EVERY // look_every)) == 0
