@@ -56,7 +56,8 @@ class OwnPath:
         """The driver's place is not known."""
         self._seen: list[Double] = []
         self._from_s = 0.0
-        self._place: Place | None = None
+        self.place: Place | None = None
+        """Where the driver sits, as far as is known."""
         self._settled = False
 
     def drive(self, params: HeadParams, at_s: float, avatar: AvatarRig) -> Double:
@@ -84,15 +85,17 @@ class OwnPath:
 
     def _sitting(self, params: HeadParams, at_s: float, avatar: AvatarRig) -> Place:
         """Judged by the first frame, and once more when the time to gather is over."""
-        if self._place is not None and self._settled:
-            return self._place
+        if self.place is not None and self._settled:
+            return self.place
         if not self._seen:
             self._from_s = at_s
         self._seen.append(params.translation.astype(np.float64))
         self._settled = not 0.0 <= at_s - self._from_s < self._settings.gather_s
-        if self._place is None or self._settled:
-            self._place = self._judged(np.median(self._seen, axis=0), avatar.default_translation.astype(np.float64))
-        return self._place
+        if self.place is None or self._settled:
+            judged = self._judged(np.median(self._seen, axis=0), avatar.default_translation.astype(np.float64))
+            if self.place is None or not (self.place.absolute and judged.absolute):
+                self.place = judged
+        return self.place
 
     def _judged(self, seat: Double, own: Double) -> Place:
         distance = abs(own[2])

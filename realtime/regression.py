@@ -109,6 +109,11 @@ class ParameterSolver:
             return float("nan")
         return float(self._linearizer.errors.mean()) * self._model.eye_distance_m * self.focal_px / float(-self._state.translation[2])
 
+    @property
+    def median_error(self) -> float:
+        """Median distance of the latest fit's landmarks to the tracker's, in inter-ocular distances, one step before the last."""
+        return float(np.median(self._linearizer.errors))
+
     def residuals(self, params: HeadParams | None = None) -> Double:
         """(L, 2): how far the landmarks lie off the latest frame's, in inter-ocular distances, x right, y down; zero rows where there was none.
 

@@ -189,7 +189,7 @@ class Retargeter:
                 smooth.reset()
         elapsed = 0.0 if self._latest_s is None else float(np.clip(pts_s - self._latest_s, 0.0, 0.2))
         self._latest_s = pts_s
-        live = self._own_path.drive(params, pts_s, self._avatar) if own else self._beyond_rest(params, pts_s, elapsed)
+        live = self._as_it_is(params, pts_s) if own else self._beyond_rest(params, pts_s, elapsed)
         for where, smooth in self._filters:
             live[where] = smooth(live[where], pts_s)
         return self._show(self._presence.show(live, pts_s), pts_s)
@@ -200,6 +200,14 @@ class Retargeter:
         self._own_path.forget()
         self._filters = self._make_filters()
         self._left, self._switched_s = self._shown, at_s
+
+    def _as_it_is(self, params: HeadParams, at_s: float) -> Double:
+        """The avatar's own person; should it turn out that they sit elsewhere than it seemed, what is shown is eased over."""
+        before = self._own_path.place
+        live = self._own_path.drive(params, at_s, self._avatar)
+        if before is not None and self._own_path.place is not before:
+            self._left, self._switched_s = self._shown, at_s
+        return live
 
     def _show(self, drive: Double, at_s: float) -> HeadParams:
         shown = self._to_avatar(drive)

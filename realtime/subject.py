@@ -133,8 +133,12 @@ class SubjectSolver:
 
     def misfit(self, params: HeadParams | None = None) -> float:
         """Median landmark error of the known person's latest fit, or of other parameters in the same frame, in inter-ocular distances."""
-        apart = np.zeros((0, 2)) if self._known is None else self._known.residuals(params)
-        return float(np.median(np.linalg.norm(apart, axis=1))) if len(apart) else float("inf")
+        if self._known is None:
+            return float("inf")
+        if params is None:
+            return self._known.median_error
+        apart = np.linalg.norm(self._known.residuals(params), axis=1)
+        return float(np.median(apart)) if len(apart) else float("inf")
 
     @property
     def focal_px(self) -> float:
