@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.avatar_parts import Region
 from models.baked import bake
 from models.head import HeadParams, load_head
+from models.rotations import to_matrix
 from tests.tiny_avatar import tiny_avatar
 from training.clip import Clip
 from training.evaluate import OPEN_HEAD
@@ -100,17 +101,20 @@ def one_frame(neck: tuple[float, float, float]) -> tuple[Clip, Fitted]:
     return clip, fitted
 
 
-@pytest.mark.parametrize("neck", [(0.0, 0.0, 0.0), (0.2, 0.4, 0.1)])
-def test_the_head_ends_between_chin_and_neck(neck: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (0.2, 0.4, 0.1)])
+def test_the_head_ends_just_below_the_chin(turn: tuple[float, float, float]) -> None:
     head = load_head(OPEN_HEAD)
-    clip, fitted = one_frame(neck)
+    clip, fitted = one_frame(turn)
     regions = RegionFinder(head, fitted, clip).find(0)
-    joint = head.joints(head.template)[1]
+    neck, root = head.joints(head.template)[[1, 0]]
     none, still = np.zeros(0, np.float32), np.zeros(3, np.float32)
     params = HeadParams(none, none, still, fitted.neck[0], still, fitted.gaze[0], fitted.translation[0])
     chin = head.landmarks(head.vertices(params))[CHIN]
-    point = 0.6 * chin + 0.4 * (joint + fitted.translation[0])
+    carried = to_matrix(fitted.neck[0]) @ (root - neck) + neck + fitted.translation[0]
+    point = 0.9 * chin + 0.1 * carried
     expected = 512 * (0.5 - 1.5 * point[1] / -point[2])
+    lowest = 512 * (0.5 - 1.5 * chin[1] / -chin[2])
+    assert abs(regions.cut - lowest) < 15
     assert abs(regions.cut - expected) < 3.0
     assert not regions.mask[regions.cut :].any()
     assert regions.mask[regions.cut - 1, 300] == 255

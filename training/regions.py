@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.head import NECK, HeadModel, joint_rotations, joint_transforms
+from models.head import NECK, ROOT, HeadModel, joint_rotations, joint_transforms
 from training.clip import Clip
 from training.fitted import Fitted
 from training.metrics import Box
@@ -17,8 +17,8 @@ from training.metrics import Box
 Picture = NDArray[np.uint8]
 Float = NDArray[np.float32]
 CHIN = 152
-CUT_CHIN_SHARE = 0.6
-"""The head ends at the height of this much of the chin and the rest of the neck joint, which is in the neck's middle behind the throat."""
+CUT_CHIN_SHARE = 0.9
+"""The head ends at the height of this much of the chin and the rest of the root joint, which is at the neck's base: half a centimetre below the chin."""
 CERTAIN = 128
 """From this matte value on a pixel counts as the person's when the box is drawn."""
 DRAWN_FOR_PX = 512.0
@@ -58,7 +58,7 @@ class RegionFinder:
         rest = head.shaped(fitted.identity, np.zeros(0, np.float32))
         self._joints = head.joints(rest)
         chin = head.landmarks(rest)[CHIN].astype(np.float64)
-        self._edge = CUT_CHIN_SHARE * chin + (1.0 - CUT_CHIN_SHARE) * self._joints[NECK]
+        self._edge = CUT_CHIN_SHARE * chin + (1.0 - CUT_CHIN_SHARE) * self._joints[ROOT]
 
     def find(self, frame: int) -> Regions:
         """Of the clip's frame of that number."""
