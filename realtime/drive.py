@@ -68,10 +68,10 @@ def drive(source: Path, avatar: Path, mode: DriveMode, pts: Path | None = None) 
         DriveError: the recording cannot be used, or the mode is `own` and the avatar does not know its own person.
         ModelError: the avatar cannot.
     """
+    count, frames = frames_of(source, pts)
     worn = load_avatar(avatar)
     if mode is DriveMode.OWN and worn.driver is None:
         raise DriveError(f"{avatar.name}: --mode own needs an avatar that knows its own person; this one does not: use auto or relative")
-    count, frames = frames_of(source, pts)
     driving = StageFactory(lambda _: worn, avatar.stem, SIZE_PX, mode).driving(avatar.stem)
     done: list[Driven] = []
     times: list[float] = []
@@ -170,6 +170,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--pts", type=Path, help="pts.npy (T,): times of the frames in seconds; default: 30 a second")
     given = parser.parse_args(arguments)
     try:
+        if not given.out.parent.is_dir():
+            raise DriveError(f"{given.out}: cannot be written (no such folder)")
         write(given.out, drive(given.source, given.avatar, given.mode, given.pts))
     except (DriveError, ModelError, HeadcastError) as error:
         print(f"headcast: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ class Stages:
     def __init__(self) -> None:
         self.log: list[tuple[object, ...]] = []
         self.tracking = Tracking.OK
+        self.own = False
+        self.errors = (0.01, 0.01)
         self.now = 0.0
         self.buffer = np.zeros((6, 4), np.uint8)
 
@@ -42,7 +44,6 @@ class Stages:
             raise NotFound("no such avatar")
         return Wardrobe(avatar_id, Avatar(avatar_id), f"rig of {avatar_id}")  # type: ignore[arg-type]
 
-    own = False
     focal_px = 100.0
 
     def wear(self, profile: DriverProfile | None) -> None:
@@ -52,7 +53,7 @@ class Stages:
         self.log.append(("set_mode", mode))
 
     def misfit(self, params: HeadParams | None = None) -> float:
-        return 0.01
+        return self.errors[params is not None]
 
     def use(self, rig: object) -> None:
         self.log.append(("use", rig))
@@ -108,6 +109,36 @@ def test_the_stages_run_in_order_and_are_timed(stages: Stages, reenactor: Staged
     assert (frame.pts_s, frame.received_at, frame.tracking) == (2.0, 50.0, Tracking.OK)
     assert frame.params is not None
     assert len(frame.params.expression) == 5
+
+
+class Registrar:
+    """Turns the head by `turn`."""
+
+    def __init__(self, turn: float) -> None:
+        self.turn = turn
+        self.asked: list[tuple[float, tuple[float, float]]] = []
+
+    def refine(self, image: NDArray[np.uint8], params: HeadParams, focal_px: float, centre_px: tuple[float, float]) -> HeadParams:
+        self.asked.append((focal_px, centre_px))
+        return replace(params, neck=np.array([0.0, self.turn, 0.0], np.float32))
+
+
+@pytest.mark.parametrize(("turn", "error", "taken"), [(0.03, 0.015, True), (0.3, 0.015, False), (0.03, 0.05, False)])
+def test_the_own_persons_parameters_are_refined(stages: Stages, turn: float, error: float, taken: bool) -> None:
+    """And go on as they were solved where the refinement is no small one, or does not fit the landmarks."""
+    registrar = Registrar(turn)
+    driving = Driving(stages, stages, stages, stages.clock)
+    driving.wear(replace(stages.fetch("ada"), registrar=registrar))  # type: ignore[arg-type]
+    assert "refine" not in driving.step(packet()).stage_ms
+    stages.own, stages.errors = True, (0.01, error)
+    driven = driving.step(packet())
+    assert driven.solved is not None
+    assert driven.solved.neck[1] == pytest.approx(turn if taken else 0.0)
+    assert list(driven.stage_ms) == ["track", "solve", "refine", "retarget"]
+    assert registrar.asked == [(100.0, (2.0, 2.0))]
+    stages.tracking = Tracking.LOST
+    assert driving.step(packet()).solved is None
+    assert len(registrar.asked) == 1
 
 
 def test_a_lost_face_goes_through_every_stage_as_none(stages: Stages, reenactor: StagedReenactor) -> None:
