@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile
 from models.avatar_parts import Material, PortraitCamera, Region
@@ -20,6 +21,10 @@ from training.fitted import Fitted
 
 SIZE = 96
 FOCAL = 1.9
+NARROWER = 0.92
+BALL_VERTICES = 220
+BADGE_ROW = 77
+"""From here on down the renderer's badge may lie over the ball."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,17 @@ def spoiled(truth: AvatarFile) -> AvatarFile:
     texture = decode_image(truth.texture, "texture", 4, 2048)
     rgb = cv2.GaussianBlur(texture[..., :3], (0, 0), 6.0).astype(np.float32) * np.array([0.85, 1.0, 1.15], np.float32)
     tinted = np.concatenate([np.clip(rgb, 0, 255).astype(np.uint8), texture[..., 3:]], 2)
-    return replace(truth, texture=encode_image(tinted), texture_basis=None, dynamic_offsets=None, weights=None)
+    points = truth.mesh.vertices.copy()
+    ball = np.unique(truth.mesh.faces[~np.isin(truth.mesh.face_region, (1, 2))])
+    points[ball, 0] *= NARROWER
+    mesh = replace(truth.mesh, vertices=points)
+    return replace(truth, mesh=mesh, texture=encode_image(tinted), texture_basis=None, dynamic_offsets=None, weights=None)
+
+
+def landmark_vertices(file: AvatarFile) -> NDArray[np.int64]:
+    """(478,) vertices of the ball's lower front, again and again."""
+    points = file.mesh.vertices[:BALL_VERTICES]
+    return np.resize(np.flatnonzero((np.abs(points[:, 0]) < 0.07) & (points[:, 1] < 0.0) & (points[:, 2] > 0.04)), 478)
 
 
 def params_of(frame: int, count: int) -> HeadParams:
@@ -112,12 +127,11 @@ def make_case(count: int = 15) -> Case:
         vertices = avatar.pose(each)
         points = np.stack([SIZE * (0.5 - FOCAL * vertices[:, 0] / vertices[:, 2]), SIZE * (0.5 + FOCAL * vertices[:, 1] / vertices[:, 2]), -vertices[:, 2]], 1)
         mattes.append(np.where(rasterizer.rasterize(points.astype(np.float32), avatar.faces).face_id >= 0, 255, 0).astype(np.uint8))
-        front = np.argsort(-truth.mesh.vertices[:400, 2])[:60]
-        landmarks.append(points[np.resize(front, 478)] * [1.0, 1.0, 0.0])
+        landmarks.append(points[landmark_vertices(truth)] * [1.0, 1.0, 0.0])
     renderer.close()
     clip = Clip(
         frames=np.stack(frames),
-        mattes=np.stack(mattes),
+        mattes=np.stack(mattes) * (np.arange(SIZE)[:, None] < BADGE_ROW),
         pts_s=np.arange(count) / 25.0,
         landmarks=np.stack(landmarks).astype(np.float32),
         coefficients=np.zeros((count, 52), np.float32),

@@ -48,7 +48,9 @@ def pyramid(difference: Tensor, weight: Tensor, levels: int = 4) -> Tensor:
 
 
 def silhouette(xy: Tensor, rendered: Tensor, truth: Tensor, counted: Tensor, sigma_px: float = SILHOUETTE_SIGMA_PX) -> Tensor:
-    """The hole-filling loss: surface is drawn into holes, and spilt surface back. Zero where the outlines agree.
+    """How badly two outlines agree, 1 - intersection / union; backwards, the hole-filling loss: surface is drawn into holes, and spilt surface back.
+
+    The hole-filling loss itself is no measure: it is largest where no hole is left. So its gradient is taken, and the value is one that training can be judged by.
 
     Args:
         xy: (N, 2) pixel positions of the visible points, one for each pixel of `rendered`, row by row; they carry the gradient.
@@ -56,14 +58,13 @@ def silhouette(xy: Tensor, rendered: Tensor, truth: Tensor, counted: Tensor, sig
         truth: (H, W) bool, what the person covers.
         counted: (H, W) bool, where outlines are compared at all.
     """
-    filled = truth & counted
-    holes, union = (filled & ~rendered).float(), (truth | rendered).float()
+    holes, spilt, union = truth & ~rendered & counted, ~truth & rendered & counted, truth | rendered
     fields = 1.0 - blurred(torch.stack([holes, union]).to(xy.dtype), sigma_px)
-    kept = counted[rendered]
-    spilt = (~truth & counted)[rendered]
     seen = sample(fields, xy)
-    size = kept.sum() + spilt.sum()
-    return (seen[:, 0][kept].sum() + seen[:, 1][spilt].sum()) / size.clamp(min=1)
+    kept, wrong = counted[rendered], spilt[rendered]
+    pull = (seen[:, 0][kept].sum() + seen[:, 1][wrong].sum()) / (kept.sum() + wrong.sum()).clamp(min=1)
+    value = (holes | spilt).sum() / (union & counted).sum().clamp(min=1)
+    return value + pull - pull.detach()
 
 
 def laplacian(offsets: Tensor, neighbours: Tensor, weight: Tensor, edge_m: float) -> Tensor:
