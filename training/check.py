@@ -164,23 +164,31 @@ def _yaw_range(seen: Survey) -> float:
 
 
 def cuts(seen: Survey) -> list[float]:
-    """Times, seconds, at which the picture is suddenly another, or the face suddenly elsewhere."""
+    """Times, seconds, at which the picture is suddenly another, or the face suddenly elsewhere, and stays so: a flash or a hand is no cut."""
     if len(seen.index) < 3:
         return []
-    change = _changes(seen.thumbs[:, 0])
+    pictures = _unit(seen.thumbs[:, 0])
+    change = 1.0 - (pictures[1:] * pictures[:-1]).sum(1)
     otherwise = np.partition(change, -2)[-2] if len(change) < 40 else np.quantile(change, 0.95)
-    cut = change > max(CUT_CHANGE, CUT_RATIO * float(otherwise))
+    candidates = np.flatnonzero(change > max(CUT_CHANGE, CUT_RATIO * float(otherwise)))
+    moments = [frame for frame in candidates.tolist() if _stays_changed(pictures, seen.pts_s, frame)]
     centres, widths = 0.5 * (seen.boxes[:, :2] + seen.boxes[:, 2:]), seen.boxes[:, 2] - seen.boxes[:, 0]
     moved = np.linalg.norm(np.diff(centres, axis=0), axis=1) / widths[1:]
-    cut |= (np.diff(seen.pts_s) < 0.06) & (np.nan_to_num(moved) > CUT_JUMP)
-    return [float(seen.pts_s[frame + 1]) for frame in np.flatnonzero(cut)]
+    jumps = np.flatnonzero((np.diff(seen.pts_s) < 0.06) & (np.nan_to_num(moved) > CUT_JUMP))
+    return [float(seen.pts_s[frame + 1]) for frame in sorted({*moments, *jumps.tolist()})]
 
 
-def _changes(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(T, H, W) → (T - 1,): 1 - correlation of each with the one before; the picture's brightness and contrast play no part."""
+def _stays_changed(pictures: NDArray[np.float64], pts_s: NDArray[np.float64], frame: int) -> bool:
+    """Whether nothing of the second after `frame` looks like anything of the second up to it."""
+    before = pictures[(pts_s > pts_s[frame] - 1.0) & (pts_s <= pts_s[frame])]
+    after = pictures[(pts_s > pts_s[frame]) & (pts_s <= pts_s[frame] + 1.0)]
+    return bool((1.0 - before @ after.T).min() > CUT_CHANGE)
+
+
+def _unit(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(T, H, W) → (T, H W), so that a product of two is their correlation; a plain picture is like any other plain one."""
     flat = thumbs.reshape(len(thumbs), -1).astype(np.float64)
     flat -= flat.mean(1, keepdims=True)
-    spread = np.linalg.norm(flat, axis=1)
-    flat /= np.maximum(spread, 1e-9)[:, None]
-    plain = spread < flat.shape[1] ** 0.5  # a standard deviation below one grey value: nothing to compare
-    return np.where(plain[1:] & plain[:-1], 0.0, 1.0 - (flat[1:] * flat[:-1]).sum(1))
+    spread = np.linalg.norm(flat, axis=1, keepdims=True)
+    flat /= np.maximum(spread, 1e-9)
+    return np.where(spread < flat.shape[1] ** 0.5, flat.shape[1] ** -0.5, flat)  # a standard deviation below one grey value

@@ -67,6 +67,8 @@ class RunDir:
         """A folder of the stage at work that survives a kill: there when the stage is begun again with the same fingerprint, gone when it is done."""
         folder = self.path / (stage + SCRATCH)
         folder.mkdir(parents=True, exist_ok=True)
+        if stage == self._working:
+            (folder / FINGERPRINT_FILE).write_text(self._state["running"][stage]["fingerprint"], encoding="ascii")
         return folder
 
     def record(self, stage: str) -> dict[str, Any]:
@@ -145,7 +147,6 @@ class RunDir:
         self._working = stage
         self._state["running"] = {stage: {"state": "running", "fingerprint": fingerprint, "values": {}}}
         self._write()
-        (self.scratch(stage) / FINGERPRINT_FILE).write_text(fingerprint, encoding="ascii")
         self.folder(stage)
 
     def _finish(self, stage: str, fingerprint: str, seconds: float, peak_mib: float) -> None:
@@ -183,9 +184,7 @@ def _told_if_full(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise TrainingError(
-            f"No room is left on the disk of {path}. Free some (a run needs about 2 GB), then start again: finished stages are kept."
-        ) from error
+        raise MachineError(f"No room is left on the disk of {path}. Free some (a run needs about 2 GB), then start again: finished stages are kept.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
