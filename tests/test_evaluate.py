@@ -53,8 +53,8 @@ def test_the_truth_scores_high_and_half_of_it_low(metrics: dict[str, Any]) -> No
     offline, live = metrics["held_out"]["offline"], metrics["held_out"]["live"]
     assert offline.keys() == live.keys() == {"full", "head_box", "mouth", "eyes", "black", "clean"}
     assert offline["full"]["psnr"] > 50.0
-    assert offline["black"]["psnr"] > 35.0
-    assert min(region["ssim"] for region in offline.values()) > 0.98
+    assert offline["black"]["psnr"] > 32.0
+    assert min(region["ssim"] for region in offline.values()) > 0.96
     for region in ("full", "head_box", "mouth", "eyes", "black", "clean"):
         assert live[region]["psnr"] < offline[region]["psnr"] - 8.0
         assert live[region]["l1"] > offline[region]["l1"]

@@ -147,8 +147,9 @@ def test_each_region_sees_its_own_part_of_the_picture() -> None:
         picture = spoilt(top, left)
         scores = judge(real, Views(picture, picture, regions.on_black(real)), regions).scores
         assert {name for name, score in scores.items() if score.psnr < 99.0} == hurt
-    low = judge(real, replace(perfect, black=np.zeros_like(real)), regions).scores
-    assert low["black"].psnr < 20.0
+    for views, hurt in ((replace(perfect, black=real // 2), {"black"}), (replace(perfect, over=real // 2), {"head_box", "mouth", "eyes"})):
+        assert {name for name, score in judge(real, views, regions).scores.items() if score.psnr < 99.0} == hurt
+    assert {name for name, score in judge(real, replace(perfect, full=real // 2), regions).scores.items() if score.psnr < 99.0} == {"full", "clean"}
     assert set(judge_picture(real, real, regions).scores) == {"full", "head_box", "mouth", "eyes"}
 
 

@@ -46,8 +46,8 @@ def turning(file: AvatarFile, tracking: tuple[str, ...] = ("ok",) * FRAMES) -> D
     return Drive(5.0 + TIMES, shapes, still, np.stack([0 * yaw, yaw, 0 * yaw], 1), still, np.zeros((FRAMES, 2, 2), np.float32), place, tracking, {})
 
 
-def film(path: Path, with_sound: bool = True) -> Path:
-    """A driver: grey, ever lighter, 64 x 96, with a tone of the same length."""
+def film(path: Path, with_sound: bool = True, begin: int = 0) -> Path:
+    """A driver: grey, ever lighter, 64 x 96, with a tone of the same length; both begin so many seconds late."""
     with VideoWriter(path.with_suffix(".silent.mp4"), Fraction(25), (64, 96)) as writer:
         for index, at_s in enumerate(TIMES.tolist()):
             writer.write(np.full((96, 64, 3), 40 + 15 * index, np.uint8), at_s)
@@ -57,13 +57,14 @@ def film(path: Path, with_sound: bool = True) -> Path:
         picture = out.add_stream_from_template(silent.streams.video[0])
         tone = out.add_stream("aac", rate=48_000)
         for packet in silent.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = picture
+            if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
+                late = round(begin / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + late, packet.dts + late, picture
                 out.mux(packet)
         for block in range(30):
             wave = np.sin(2 * np.pi * 440 / 48_000 * (np.arange(1024) + 1024 * block)).astype(np.float32)[None]
             frame = av.AudioFrame.from_ndarray(0.3 * wave, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 48_000, 1024 * block
+            frame.sample_rate, frame.pts = 48_000, 1024 * block + 48_000 * begin
             out.mux(tone.encode(frame))
         out.mux(tone.encode(None))
     return path
@@ -90,10 +91,12 @@ def worn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, AvatarF
 def test_the_avatar_moves_at_the_drivers_times_with_the_drivers_sound(worn: tuple[Path, AvatarFile], tmp_path: Path) -> None:
     avatar, file = worn
     out = tmp_path / "out.mp4"
-    reenact(avatar, film(tmp_path / "driver.mp4"), out, Progress(), size=SIZE)
+    reenact(avatar, film(tmp_path / "driver.mp4", begin=2), out, Progress(), size=SIZE)
     pictures, times, sound_s = frames_of(out)
     assert times == pytest.approx((TIMES - TIMES[0]).tolist(), abs=1e-3)
     assert sound_s == pytest.approx(30 * 1024 / 48_000, abs=0.08)
+    with av.open(str(out)) as container:
+        assert next(container.decode(audio=0)).time == pytest.approx(0.0, abs=0.05)
     renderer, drive = HeadRenderer(file, SIZE), turning(file)
     for index in (0, 6, 11):
         expected = renderer.render(drive.params(index), own_backdrop(file, SIZE)).astype(float)
@@ -101,6 +104,7 @@ def test_the_avatar_moves_at_the_drivers_times_with_the_drivers_sound(worn: tupl
         assert np.abs(pictures[index][-24:, :56] - expected[-24:, :56]).max() > 60.0
     renderer.close()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert (tmp_path / "fake_drive.mode").read_text(encoding="utf-8") == "relative", "the driver is somebody else"
 
 
 def test_side_by_side_shows_the_driver_of_the_same_moment(worn: tuple[Path, AvatarFile], tmp_path: Path) -> None:

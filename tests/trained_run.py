@@ -24,8 +24,9 @@ from training.run_dir import RunDir
 MARA = Path(__file__).resolve().parents[1] / "assets" / "avatars" / "mara.avatar"
 FPS = 25.0
 COPY_DRIVE = """
-import shutil, sys
+import pathlib, shutil, sys
 shutil.copy({drive!r}, sys.argv[sys.argv.index("--out") + 1])
+pathlib.Path({drive!r}).with_suffix(".mode").write_text(sys.argv[sys.argv.index("--mode") + 1])
 """
 
 
