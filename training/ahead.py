@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def read_ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item], depth: int) -> Generator[Item]:
     """The same items; up to `depth` of them are made by another thread while the one before is in use. 0: no thread."""
     if depth < 1:
         yield from items

@@ -66,9 +66,9 @@ def options_of(run: RunDir, **given: Any) -> Options:
 
 
 def run_stages(
-    run: RunDir, options: Options, wanted: Sequence[str], progress: Progress, force: bool = False, load: Callable[[str], Stage] = load_stage
+    run: RunDir, options: Options, wanted: Sequence[str], progress: Progress, force: bool = False, load: Callable[[str], Stage] | None = None
 ) -> None:
-    """Runs the wanted stages, in order, each unless it is done already.
+    """Runs the wanted stages, in order, each unless it is done already. `load` finds a stage by its name; None: `load_stage`.
 
     Raises:
         TrainingError: a stage that the first wanted one needs is missing, or a stage cannot do its work; what was finished before is kept.
@@ -84,7 +84,7 @@ def run_stages(
         if not force and run.is_done(name, prints[name]):
             progress.note("done already")
             continue
-        stage = load(name)
+        stage = (load or load_stage)(name)
         with run.work(name, prints[name]):
             stage(run, options, progress)
             progress.close()

@@ -1,0 +1,130 @@
+"""`python -m training`: what a person types, and what they are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clips import write_video
+from tests.test_video import grey_levels
+from training import pipeline
+from training.__main__ import main
+from training.pipeline import Stage
+from training.progress import Progress
+from training.run_dir import RunDir
+from training.stages import Options
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"pictures")
+    return path
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Options]]:
+    """Stages that only note their options."""
+    calls: list[tuple[str, Options]] = []
+
+    def load(name: str) -> Stage:
+        def run(run: RunDir, options: Options, progress: Progress) -> None:
+            calls.append((name, options))
+
+        return run
+
+    monkeypatch.setattr(pipeline, "load_stage", load)
+    return calls
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def test_a_stage_goes_on_with_the_options_of_its_run(tmp_path: Path, clip: Path, seen: list[tuple[str, Options]], capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--name", "anna", "--runs", str(tmp_path / "runs"), "--quiet"]
+    assert main(["dataset", str(clip), *where, "--preset", "full", "--subject", "Anna B.", "--road", "closed-form", "--threads", "3"]) == 0
+    assert main(["fit", *where]) == 0
+    assert main(["train", *where, "--road", "neural"]) == 0
+    assert [name for name, _ in seen] == ["dataset", "fit", "train"]
+    assert {(options.preset, options.subject, options.threads, options.clip) for _, options in seen} == {("full", "Anna B.", 3, clip)}
+    assert [options.road for _, options in seen] == ["closed-form", "closed-form", "neural"]
+    assert str(tmp_path / "runs" / "anna" / "dataset") in said(capsys)
+    assert main(["dataset", *where]) == 0
+    assert len(seen) == 3, "done already"
+    assert main(["dataset", *where, "--force"]) == 0
+    assert seen[-1][0] == "dataset"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "{folder}/none.mp4"], "no such file"),
+        (["check", "{folder}/clip.mp4"], "not a video"),
+        (["all", "{folder}/none.mp4", "--name", "anna"], "no such file"),
+        (["all", "{folder}", "--name", "anna"], "no such file"),
+        (["all", "{folder}/clip.mp4", "--name", "anna", "--head", "{folder}/none"], "no such head file"),
+        (["dataset", "--from-nha", "{folder}/clip.mp4", "--name", "anna"], "not a folder"),
+        (["dataset", "--from-nha", "{folder}", "--name", "anna"], "NHA's layout"),
+        (["fit", "--name", "nobody"], "no run yet"),
+        (["dataset", "--name", "nobody"], "no run yet"),
+        (["still", "{folder}/none.avatar", "-o", "{folder}/out.png", "--yaw"], "expected pairs"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(tmp_path: Path, clip: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = ["--runs", str(tmp_path / "runs")] if arguments[0] not in ("check", "still") else []
+    assert main([*(argument.format(folder=tmp_path) for argument in arguments), *runs]) == 2
+    text = said(capsys)
+    assert words in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("name", ["", "../anna", "a/b", ".hidden", "x" * 80, "a\nb"])
+def test_names_that_are_no_folder_names(clip: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["all", str(clip), "--name", name])
+    assert stopped.value.code == 2
+    assert "letters, digits" in said(capsys)
+
+
+def test_unknown_flags_are_refused_but_for_still(clip: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["all", str(clip), "--name", "anna", "--jaw-open", "0.5"])
+
+
+def test_a_useless_clip_ends_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_video(tmp_path / "grey.mp4", grey_levels(20))
+    assert main(["check", str(clip), "--quiet"]) == 2
+    assert "refused: " in said(capsys)
+
+
+def test_ctrl_c_is_a_way_to_stop(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def load(name: str) -> Stage:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "load_stage", load)
+    assert main(["dataset", str(clip), "--name", "anna", "--runs", str(tmp_path), "--quiet"]) == 130
+    assert "the same command goes on" in said(capsys)
+
+
+def test_still_passes_on_every_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import training.still
+
+    calls: list[tuple[Path, Path, dict[str, float | str], int]] = []
+    monkeypatch.setattr(training.still, "still", lambda *given: calls.append(given))
+    assert main(["still", "a.avatar", "-o", "o.png", "--size", "256", "--jaw-open", "0.6", "--yaw=-20", "--background", "green"]) == 0
+    assert main(["still", "a.avatar", "--pitch", "-5", "-o", "o.png"]) == 0
+    assert calls[0] == (Path("a.avatar"), Path("o.png"), {"jaw-open": 0.6, "yaw": -20.0, "background": "green"}, 256)
+    assert calls[1][2] == {"pitch": -5.0}
+
+
+@pytest.mark.parametrize("module", ["training", "training.open_head", "training.landmark_embedding", "training.default_avatars"])
+def test_every_command_has_help(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "usage" in done.stdout
