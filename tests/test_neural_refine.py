@@ -190,6 +190,13 @@ def test_baking_alone_keeps_what_the_start_shows(case: Case, tmp_path: Path) -> 
     assert json.loads((tmp_path / REPORT).read_text(encoding="utf-8"))["parity_db"] > 35.0
 
 
+def test_a_file_keeps_to_its_size(case: Case, tmp_path: Path) -> None:
+    small = replace(SHORT, stages=(), maps=8, file_bytes=190_000)
+    refined = refine(case.clip, case.fitted, case.start, replace(small, stages=LOOK.stages[1:2]), "cpu", tmp_path, Notes())
+    write_avatar(tmp_path / "small.avatar", refined)
+    assert 160_000 < (tmp_path / "small.avatar").stat().st_size <= 190_000
+
+
 def test_a_stage_ends_when_it_no_longer_pays(case: Case, tmp_path: Path) -> None:
     wild = replace(SHORT, patience=2, stages=(replace(TEXTURE, epochs=30, batch=4, texture_rate=3.0),))
     refine(case.clip, case.fitted, case.start, wild, "cpu", tmp_path, Notes())

@@ -191,8 +191,10 @@ def test_the_layout_is_the_starts_own(case: Case) -> None:
     assert layout.group.tolist() == [0] * 8 + [1] * 8
     plain = Layout.of(replace(case.truth, texture_basis=None), NeuralSettings(map_side=128))
     assert (plain.side, plain.channels, int(plain.group.max())) == (128, 3, 0)
-    assert plain.map_count(NeuralSettings(maps=50, map_bytes=10**9), 100) == 32
-    assert plain.map_count(NeuralSettings(maps=24, map_bytes=128 * 128 * 3 * 5), 100) == 5
+    assert plain.map_count(10**9, 16, 100) == 32
+    assert plain.map_count(10**9, 16, 24) == 24
+    assert plain.map_count(128 * 128 * 3 * 5, 16, 24) == 4, "a map brings scales and weights with it"
+    assert plain.map_count(-1, 16, 24) == 1
 
 
 def test_the_spoiled_start_is_wrong_in_shape_too(case: Case) -> None:

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.avatar_file import MAX_MAPS, AvatarFile
+from models.avatar_file import MAX_MAPS, AvatarFile, write_avatar
 from models.avatar_parts import TextureBasis, WeightFunction
 from models.raster import Rasterizer
 from training.neural.avatar import NeuralAvatar
 from training.neural.frames import evenly
 from training.neural.schedule import NeuralSettings
 from training.neural.texels import TexelColours, Texels
-from training.neural.weight_fit import apply, fit_layers
+from training.neural.weight_fit import apply, fit_layers, hidden_units
 from training.progress import Progress
 
 Float = NDArray[np.float32]
@@ -54,9 +54,11 @@ class Layout:
             return Layout(side, 3, BLOCK, np.zeros((side // BLOCK) ** 2, np.uint8))
         return Layout(basis.maps.shape[1], basis.maps.shape[3], basis.block, basis.group)
 
-    def map_count(self, settings: NeuralSettings, frame_count: int) -> int:
-        """As many as file, settings and frames allow."""
-        return max(min(MAX_MAPS, settings.maps, settings.map_bytes // (self.side**2 * self.channels), frame_count), 1)
+    def map_count(self, spare_bytes: int, feature_count: int, most: int) -> int:
+        """As many maps, with their share of the weight function, as fit into `spare_bytes`, but at least one and at most `most`."""
+        groups = int(self.group.max()) + 1
+        per_map = self.side**2 * self.channels + 4 * len(self.group) + 4 * hidden_units(feature_count) * groups
+        return max(min(MAX_MAPS, most, spare_bytes // per_map), 1)
 
     def of_texels(self, values: NDArray[Any]) -> NDArray[Any]:
         """(…, blocks) → (…, R, R)."""
@@ -74,19 +76,21 @@ def bake(avatar: NeuralAvatar, start: AvatarFile, settings: NeuralSettings, make
     mesh = replace(start.mesh, vertices=(start.mesh.vertices + still).astype(np.float32))
     varying = moved - still + np.tensordot(frames.dynamic_weights[chosen].cpu().numpy(), avatar.scene.dynamic.cpu().numpy(), 1)
     layout = Layout.of(start, settings)
+    varies = np.abs(varying).max() > SMALLEST_OFFSET_M
+    shapes_count = min(max(settings.dynamic_shapes, len(avatar.scene.dynamic)), len(chosen)) if varies else 0
+    spare = settings.file_bytes - _fixed_bytes(start, folder, frames.conditions.shape[1], shapes_count)
+    count = layout.map_count(spare, frames.conditions.shape[1], min(settings.maps, len(chosen)))
     residuals, texels = _residuals(avatar, start, layout, chosen, make, folder, progress)
     try:
-        bases = _components(residuals, texels, layout, layout.map_count(settings, len(chosen)))
+        bases = _components(residuals, texels, layout, count)
         targets = np.concatenate(bases, 1)
         scale = max(float(targets.std()), 1e-9)
-        if np.abs(varying).max() > SMALLEST_OFFSET_M:
-            most = max(settings.dynamic_shapes, len(avatar.scene.dynamic))
-            dynamic = _coefficients(varying.reshape(len(chosen), -1), min(most, len(chosen)))
+        if varies:
+            dynamic = _coefficients(varying.reshape(len(chosen), -1), shapes_count)
             targets = np.concatenate([targets, dynamic * (scale / max(float(dynamic.std()), 1e-12))], 1)
         conditions = frames.conditions[chosen].cpu().numpy().astype(np.float64)
         layers = fit_layers(conditions, targets / scale, settings.seed)
         given = apply(layers, conditions)
-        count = bases[0].shape[1]
         basis = _texture_basis(residuals, texels, layout, given[:, : len(bases) * count].reshape(len(chosen), len(bases), count))
     finally:
         _file(folder).unlink(missing_ok=True)
@@ -106,6 +110,16 @@ def _offsets(avatar: NeuralAvatar, chosen: NDArray[np.int64]) -> Float:
     index = torch.from_numpy(chosen).to(avatar.frames.conditions.device)
     parts = [avatar.scene.spread(avatar.local_offsets(avatar.frames.poses.neck[piece])).cpu().numpy() for piece in index.split(16)]
     return np.concatenate(parts)
+
+
+def _fixed_bytes(start: AvatarFile, folder: Path, feature_count: int, shape_count: int) -> int:
+    """What the file takes without texture maps and what weighs them."""
+    path = folder / "size.part"
+    write_avatar(path, replace(start, texture_basis=None, dynamic_offsets=None, weights=None))
+    size = path.stat().st_size
+    path.unlink()
+    units = hidden_units(feature_count)
+    return size + 6 * shape_count * len(start.mesh.vertices) + 4 * units * (feature_count + shape_count + 1)
 
 
 def _file(folder: Path) -> Path:

@@ -18,8 +18,11 @@ from training.fitted import Fitted
 
 WATCH_EVERY = 10
 """One frame in so many is watched, not learned from."""
-FEATURE_CLIP = 3.0
+FEATURE_CLIP = 2.0
+"""In standard deviations, where the start has no limit of its own: beyond, appearance is guesswork."""
 SMALLEST_SCALE = 1e-3
+NEVER_MOVED = 1e3
+"""The scale of a feature that never moved: nothing is known of it, so it should say nothing."""
 Float = NDArray[np.float32]
 
 
@@ -33,11 +36,10 @@ class Standard:
 
     @staticmethod
     def of(start: AvatarFile, seen: Float) -> Standard:
-        """The start's own, or from the (T, 13 + E) features that were seen."""
-        if start.weights is not None:
-            return Standard(start.weights.mean, start.weights.scale, start.weights.clip)
+        """Of the (T, 13 + E) features that were seen."""
         scale = seen.std(0)
-        return Standard(seen.mean(0), np.where(scale > SMALLEST_SCALE, scale, np.float32(1.0)).astype(np.float32), FEATURE_CLIP)
+        clip = FEATURE_CLIP if start.weights is None else start.weights.clip
+        return Standard(seen.mean(0), np.where(scale > SMALLEST_SCALE, scale, np.float32(NEVER_MOVED)).astype(np.float32), clip)
 
     def __call__(self, seen: Float) -> Float:
         return np.clip((seen - self.mean) / self.scale, -self.clip, self.clip).astype(np.float32)

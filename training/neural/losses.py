@@ -50,7 +50,7 @@ def pyramid(difference: Tensor, weight: Tensor, levels: int = 4) -> Tensor:
 def silhouette(xy: Tensor, rendered: Tensor, truth: Tensor, counted: Tensor, sigma_px: float = SILHOUETTE_SIGMA_PX) -> Tensor:
     """How badly two outlines agree, 1 - intersection / union; backwards, the hole-filling loss: surface is drawn into holes, and spilt surface back.
 
-    The hole-filling loss itself is no measure: it is largest where no hole is left. So its gradient is taken, and the value is one that training can be judged by.
+    The hole-filling loss itself is no measure: it is largest where no hole is left. So only its gradient is taken; the value is one to judge training by.
 
     Args:
         xy: (N, 2) pixel positions of the visible points, one for each pixel of `rendered`, row by row; they carry the gradient.

@@ -91,8 +91,8 @@ class NeuralSettings:
     """Texture maps of the baked avatar, at most."""
     map_side: int = 256
     """Texels a side of those maps, where the start has none."""
-    map_bytes: int = 3_400_000
-    """The maps together take no more."""
+    file_bytes: int = 4_900_000
+    """The baked avatar's file takes no more, if fewer maps can do it."""
     dynamic_shapes: int = 8
     """Dynamic offset shapes of the baked avatar, at most."""
     normals: Path | None = None

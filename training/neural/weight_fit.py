@@ -33,6 +33,11 @@ def fit_layers(conditions: Real, targets: Real, seed: int = 0) -> Layers:
     return ((hidden[0].astype(np.float32), hidden[1].astype(np.float32)), last) if deep else (last,)
 
 
+def hidden_units(inputs: int) -> int:
+    """Of the larger of the two kinds."""
+    return 2 * inputs + RANDOM_UNITS
+
+
 def apply(layers: Layers, conditions: Real) -> Real:
     """(T, O)."""
     x = conditions
