@@ -6,19 +6,23 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint install weights assets clean
+.PHONY: help run test lint install install-train install-neural weights assets clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMPS)/base $(STAMPS)/weights ## start the server (flags: HEADCAST_PORT=5077 make run)
 	@exec $(BIN)/python server.py
 
 install: $(STAMPS)/base $(STAMPS)/weights ## only prepare what `make run` needs
 
-weights: $(STAMPS)/weights ## fetch the face landmarker, verified by hash
+install-train: $(STAMPS)/train $(STAMPS)/all-weights ## prepare `python -m training`, which makes an avatar of a video (no torch)
 
-test: $(STAMPS)/test $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/weights $(STAMPS)/chromium ## install what tests need and run them all
+install-neural: $(STAMPS)/neural $(STAMPS)/all-weights ## as install-train, with torch for the neural road
+
+weights: $(STAMPS)/all-weights ## fetch all network weights, verified by hash
+
+test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium ## install what tests need and run them all
 	@HEADCAST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest
 
 lint: $(STAMPS)/test ## ruff and mypy
@@ -48,6 +52,17 @@ $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[test]'
 	@touch $@
 
+$(STAMPS)/train: pyproject.toml $(STAMPS)/base
+	@echo 'Installing what training needs …'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[train]'
+	@touch $@
+
+# The version is pinned, and a torch that is there already is kept: a GPU needs the build for its CUDA (docs/training.md), and an unpinned one may be gigabytes.
+$(STAMPS)/neural: pyproject.toml $(STAMPS)/train
+	@echo 'Installing torch for the neural road (about a minute) …'
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[neural]'
+	@touch $@
+
 # The reference that the landmarker is compared with, apart from everything else: it pins numpy < 2 and brings an opencv that needs libGL.
 $(STAMPS)/mediapipe: | $(BIN)/python
 	@echo 'Installing mediapipe, the reference of one test, into .venv-mediapipe …'
@@ -64,6 +79,10 @@ $(STAMPS)/assets: pyproject.toml $(STAMPS)/base
 	@touch $@
 
 $(STAMPS)/weights: assets/manifest.toml models/weights.py $(STAMPS)/base
+	@$(BIN)/python -m models.weights fetch face_landmarker.task
+	@touch $@
+
+$(STAMPS)/all-weights: $(STAMPS)/weights
 	@$(BIN)/python -m models.weights fetch
 	@touch $@
 

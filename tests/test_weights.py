@@ -126,8 +126,16 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "other.task" in capsys.readouterr().err
 
 
+def test_a_wheel_for_another_python_and_platform_is_read_too(tmp_path: Path, shelf: Path) -> None:
+    only = "tinyface-1.0-cp399-cp399-win_arm64.whl"
+    (shelf / "tinyface-1.0-py3-none-any.whl").rename(shelf / only)
+    with pytest.raises(MissingAsset):
+        weights.weight_path("tiny.task", manifest=manifest(tmp_path, wheel()))
+    listed = manifest(tmp_path, wheel() + 'python = "3.99"\nplatform = "win_arm64"\n')
+    assert weights.weight_path("tiny.task", manifest=listed).read_bytes() == DATA
+
+
 def test_the_repository_s_manifest() -> None:
-    (landmarker,) = weights.read_manifest()
-    assert landmarker.name == "face_landmarker.task"
-    assert landmarker.size == 3_758_596
-    assert len(landmarker.sources) == 2
+    landmarker, segmenter = weights.read_manifest()
+    assert (landmarker.name, landmarker.size, len(landmarker.sources)) == ("face_landmarker.task", 3_758_596, 2)
+    assert (segmenter.name, segmenter.size, len(segmenter.sources)) == ("selfie_segmentation.tflite", 249_505, 2)
