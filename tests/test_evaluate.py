@@ -116,6 +116,11 @@ def test_pictures_and_video_are_there(metrics: dict[str, Any], truth: Truth) -> 
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
+def test_the_mean_frame_is_that_of_the_training_frames(truth: Truth) -> None:
+    expected = truth.clip.frames[~truth.clip.held_out].astype(float).mean(0)
+    assert np.abs(evaluate.mean_frame(truth.clip) - expected).max() <= 0.5 + 1e-6
+
+
 def copy_run(truth: Truth, folder: Path) -> RunDir:
     """The same dataset and fit in another folder."""
     run = RunDir(folder / "copy")

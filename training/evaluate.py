@@ -117,7 +117,7 @@ class Bench:
 
         def work(way: str) -> tuple[Scores, Views]:
             drive = self._drives.get(way, self._drives["offline"])
-            views = self._stages[way].views(drive.params(frame), real, regions)
+            views = self._stages[way].views(drive.params(frame), real)
             return judge(real, views, regions, flip if way in DRIVEN else None), views
 
         results = dict(zip(self._stages, pool.map(work, self._stages), strict=True))

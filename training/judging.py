@@ -17,7 +17,7 @@ from training.rendering import HeadRenderer, own_backdrop
 Picture = NDArray[np.uint8]
 REGIONS = ("full", "head_box", "mouth", "eyes", "black", "clean")
 """full: the whole frame, the avatar with its bust over its own background. head_box, mouth, eyes: the avatar's head drawn over the real frame, so that only the
-head is judged; where it is too small the real one shows through, which flatters. black: head alone, real and rendered both before black. clean: the head's box
+head is judged; where it is too small the real one shows through, which flatters. black: head alone, real and rendered both before black, down to the chin. clean: the head's box
 of `full`, where nothing of the real person is behind the avatar: an outline too small costs, and so does a background that is not the clip's."""
 FIGURES = ("psnr", "ssim", "l1", "flip")
 
@@ -30,7 +30,7 @@ class Views:
     over: Picture
     """Its head over the real frame."""
     black: Picture
-    """Its head before black, cut off where the real head's mask ends."""
+    """Its head before black."""
 
 
 class Stage:
@@ -45,10 +45,10 @@ class Stage:
         """The whole avatar over its own background."""
         return self._renderer.render(params, self._backdrop)
 
-    def views(self, params: HeadParams, real: Picture, regions: Regions) -> Views:
+    def views(self, params: HeadParams, real: Picture) -> Views:
         """Everything that is judged."""
         over, black = self._renderer.render_over(params, (real, self._black), "head")
-        return Views(self.full(params), over, regions.cut_off(black))
+        return Views(self.full(params), over, black)
 
     def close(self) -> None:
         self._renderer.close()

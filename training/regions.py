@@ -44,11 +44,6 @@ class Regions:
         """The real head before black."""
         return np.rint(frame * (self.mask[..., None].astype(np.float32) / 255.0)).astype(np.uint8)
 
-    def cut_off(self, rendered: Picture) -> Picture:
-        """A rendered head before black, ending where the mask ends."""
-        rendered[self.cut :] = 0
-        return rendered
-
 
 class RegionFinder:
     """Finds the regions of a clip's frames."""
