@@ -17,9 +17,9 @@ from training.rendering import HeadRenderer, own_backdrop
 Picture = NDArray[np.uint8]
 REGIONS = ("full", "head_box", "mouth", "eyes", "black", "clean")
 """full: the whole frame, the avatar with its bust over its own background. head_box, mouth, eyes: the avatar's head drawn over the real frame, so that only the
-head is judged; where it is too small the real one shows through, which flatters. black: head alone, real and rendered both before black, down to the chin. clean: the head's box
-of `full`, where nothing of the real person is behind the avatar: an outline too small costs, and so does a background that is not the clip's."""
-FIGURES = ("psnr", "ssim", "l1", "flip")
+head is judged; where it is too small the real one shows through, which flatters. black: head alone down to the chin, real and rendered both before black.
+clean: the head's box of `full`, where nothing of the real person is behind the avatar: an outline too small costs, and so does another background than the
+clip's."""
 
 
 @dataclass(frozen=True, slots=True)
