@@ -114,10 +114,14 @@ def test_only_the_part_with_the_face_is_the_person() -> None:
     coarse = np.zeros((256, 256), np.float32)
     coarse[60:256, 80:180] = 0.95
     coarse[100:140, 210:240] = 0.9
+    coarse[180:186, 120:126] = 0.2
+    coarse[250:256, 140:150] = 0.2
     face = np.random.default_rng(0).uniform([0.35, 0.3], [0.65, 0.6], (478, 2)).astype(np.float32)
     person = person_only(coarse, face)
     assert person[150, 120] > 0.9
     assert person[100:140, 210:240].max() < 0.01
+    assert person[183, 123] == 1.0, "a hole is filled"
+    assert person[253, 145] < 0.5, "a bay is none"
     assert person_only(coarse, np.full((478, 2), 0.05, np.float32)).max() == 0.0
 
 

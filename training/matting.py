@@ -30,8 +30,10 @@ CLEAR, VERY_CLEAR = 24.0, 72.0
 """Distance of person and background, RGB values 0…255, from which the empty room begins to say something, and from which it alone decides."""
 BESIDE, VERY_BESIDE = 10.0, 30.0
 """Distance of a pixel from any mix of the two, from which the mix begins to say little, and from which it says nothing."""
-SHADE = 0.10
-"""Share of the way from background to person that a cast shadow or the camera's noise may take."""
+SHADE, NOISE = 0.10, 8.0
+"""Share of the way from background to person that a cast shadow may take, and distance on it that the camera's noise may."""
+HOLE = 0.004
+"""A hole in the person smaller than this share of the picture is the network's mistake."""
 
 
 class Segmenter:
@@ -77,7 +79,19 @@ def person_only(coarse: Float, face: Float) -> Float:
     parts = np.unique(touched)
     person = (labels == parts[np.argmax(areas[parts, cv2.CC_STAT_AREA])]).astype(np.uint8)
     near = cv2.dilate(person, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
-    return np.asarray(coarse * cv2.GaussianBlur(near.astype(np.float32), (0, 0), 1.0), np.float32)
+    kept = np.asarray(coarse * cv2.GaussianBlur(near.astype(np.float32), (0, 0), 1.0), np.float32)
+    kept[_small_holes(person)] = 1.0
+    return kept
+
+
+def _small_holes(person: Bytes) -> NDArray[np.bool_]:
+    """(H, W): parts of the background that the person surrounds, too small to be the room."""
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(1 - person, connectivity=4)
+    height, width = person.shape
+    left, top, right, bottom = boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    small = (boxes[:, cv2.CC_STAT_AREA] < HOLE * person.size) & (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    small[0] = False
+    return np.asarray(small[labels])
 
 
 def guided(image: Image, coarse: Float, where: Places) -> Float:
@@ -158,7 +172,8 @@ def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, ba
     share = np.einsum("nc,nc->n", here, way) / np.maximum(squared, 1.0)
     off = here - np.clip(share, 0.0, 1.0)[:, None] * way
     beside = np.sqrt(np.einsum("nc,nc->n", off, off))
-    share = np.clip((share - SHADE) / (1.0 - 2.0 * SHADE), 0.0, 1.0)
+    least = np.maximum(SHADE, NOISE / np.sqrt(np.maximum(squared, 1.0)))
+    share = np.clip((share - least) / (1.0 - SHADE - np.minimum(least, 0.5)), 0.0, 1.0)
     trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.known[band] * (weight > 1e-3)
     trust *= np.clip((VERY_BESIDE - beside) / (VERY_BESIDE - BESIDE), 0.0, 1.0)
     return np.asarray(trust * share + (1.0 - trust) * guess, np.float32)
