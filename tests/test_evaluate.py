@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from models.avatar_file import write_avatar
-from tests.trained_run import Truth, fake_live, make_run, save_drive
+from tests.trained_run import Truth, fake_live, make_run, moving, save_drive
 from training import driving, evaluate
 from training.clip import load_clip, save_observations
 from training.errors import TrainingError
@@ -119,6 +119,14 @@ def test_pictures_and_video_are_there(metrics: dict[str, Any], truth: Truth) -> 
 def test_the_mean_frame_is_that_of_the_training_frames(truth: Truth) -> None:
     expected = truth.clip.frames[~truth.clip.held_out].astype(float).mean(0)
     assert np.abs(evaluate.mean_frame(truth.clip) - expected).max() <= 0.5 + 1e-6
+
+
+def test_shapes_are_matched_by_name(truth: Truth) -> None:
+    names = truth.file.expression_names
+    fitted = moving(truth.file, len(truth.drive))
+    turned = driving.offline(fitted, truth.drive.pts_s, names, (*names[::-1], "extra"))
+    np.testing.assert_array_equal(turned.expression[:, :-1], truth.drive.expression[:, ::-1])
+    assert not turned.expression[:, -1].any()
 
 
 def copy_run(truth: Truth, folder: Path) -> RunDir:

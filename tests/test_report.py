@@ -89,6 +89,7 @@ def test_the_page_is_one_file_without_script_or_strangers(truth: Truth) -> None:
     assert (truth.run.path / video).is_file()
     assert not re.search(r"(?i)https?://|@import|url\(", text)
     assert f"{report_of(truth.run)['held_out']['offline']['mouth']['psnr']:.1f}" in text
+    assert "Offline fit: the face's points lie 0.0 %" in text.replace("&#x27;", "'")
 
 
 def test_a_run_without_an_avatar_or_figures_still_gets_a_page(tmp_path: Path) -> None:

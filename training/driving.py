@@ -65,11 +65,21 @@ class Drive:
         return HeadParams(np.zeros(0, np.float32), *(part[frame] for part in parts))
 
 
-def offline(fitted: Fitted, pts_s: NDArray[np.float64]) -> Drive:
-    """The fit of every frame, held out or not."""
+def offline(fitted: Fitted, pts_s: NDArray[np.float64], head_names: Sequence[str] = (), avatar_names: Sequence[str] = ()) -> Drive:
+    """The fit of every frame, held out or not.
+
+    Args:
+        head_names, avatar_names: the shapes of the head that was fitted and of the avatar; one that only the avatar has stays at zero. Without them both are
+            taken to have the same.
+    """
     count = len(pts_s)
-    still = np.zeros((count, 3), np.float32)
-    return Drive(pts_s, fitted.expression, still, fitted.neck, fitted.jaw, fitted.gaze, fitted.translation, ("ok",) * count, {})
+    still, expression = np.zeros((count, 3), np.float32), fitted.expression
+    if tuple(head_names) != tuple(avatar_names):
+        expression = np.zeros((count, len(avatar_names)), np.float32)
+        for place, name in enumerate(avatar_names):
+            if name in head_names:
+                expression[:, place] = fitted.expression[:, head_names.index(name)]
+    return Drive(pts_s, expression, still, fitted.neck, fitted.jaw, fitted.gaze, fitted.translation, ("ok",) * count, {})
 
 
 def live(

@@ -69,8 +69,9 @@ def run(run: RunDir, options: Options, progress: Progress) -> None:
     if not len(held_out):
         raise TrainingError("The dataset keeps no frames to judge the avatar by (held_out is false for all). Make it again with the dataset stage.")
     live = driving.live(run.folder("dataset") / "frames.npy", run.avatar, progress, clip.pts_s)
-    drives = {"offline": driving.offline(fitted, clip.pts_s), "live": live}
-    finder = RegionFinder(load_head(options.head or OPEN_HEAD), fitted, clip)
+    head = load_head(options.head or OPEN_HEAD)
+    drives = {"offline": driving.offline(fitted, clip.pts_s, head.expression_names, file.expression_names), "live": live}
+    finder = RegionFinder(head, fitted, clip)
     folder = run.folder("evaluate")
     bench = Bench(file, fitted.focal, clip, drives, finder, LandmarkEye(FaceLandmarker(weight_path("face_landmarker.task"), 1)))
     judged = set(held_out[:: EVERY[options.preset]].tolist())

@@ -95,7 +95,23 @@ def _judgement(report: Mapping[str, Any]) -> str:
         "(<em>offline fit</em>), and by the tracker of a video call (<em>live tracking</em>). PSNR is in decibels: each 3 dB more halve the squared error. "
         "The small number is SSIM, 1 is equal. <em>Fixed texture</em> and <em>mean frame</em> are what one gets without learning expressions, or at all.</p>"
     )
-    return f"<h2>How good it is</h2>{verdict}{explained}{table}"
+    return f"<h2>How good it is</h2>{verdict}{explained}{table}{_motion(report)}"
+
+
+def _motion(report: Mapping[str, Any]) -> str:
+    """A sentence on how exactly and how fast it follows; empty without figures."""
+    said = []
+    for way in evaluate.DRIVEN:
+        figures = (report.get("landmarks") or {}).get(way)
+        if figures:
+            said.append(
+                f"{WAY_WORDS[way]}: the face's points lie {figures['distance_percent']:.1f} % of the distance between the eyes from where they should, and "
+                f"tremble by {figures['rendered_jitter_percent']:.2f} % a frame (the real ones: {figures['real_jitter_percent']:.2f} %)"
+            )
+    times = report.get("live", {}).get("stage_ms", {})
+    if times:
+        said.append(f"tracking took {sum(stage['median'] for stage in times.values()):.0f} ms a frame on this machine")
+    return f"<p>{escape('; '.join(said)).capitalize()}.</p>" if said else ""
 
 
 def figures_table(ways: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
