@@ -150,7 +150,7 @@ def scene(shift: int = 0) -> Scene:
 def test_the_matte_follows_edges_and_the_empty_room_makes_it_sharp() -> None:
     truth = scene()
     error = {}
-    for name, plate in (("edges", None), ("room", Plate(truth.room, np.ones((CLIP_PX, CLIP_PX), np.bool_)))):
+    for name, plate in (("edges", None), ("room", Plate(truth.room, np.ones((CLIP_PX, CLIP_PX), np.float32)))):
         error[name] = float(np.abs(refined(truth.picture, truth.coarse, plate) / 255.0 - truth.matte).mean())
     coarse = cv2.resize(truth.coarse, (CLIP_PX, CLIP_PX), interpolation=cv2.INTER_LINEAR)
     error["coarse"] = float(np.abs(coarse - truth.matte).mean())
@@ -162,7 +162,7 @@ def test_clothes_of_the_room_s_colour_get_no_holes() -> None:
     truth = scene()
     disguised = truth.picture.copy()
     disguised[300:360, 230:290] = truth.room[300:360, 230:290]
-    matte = refined(disguised, truth.coarse, Plate(truth.room, np.ones((CLIP_PX, CLIP_PX), np.bool_)))
+    matte = refined(disguised, truth.coarse, Plate(truth.room, np.ones((CLIP_PX, CLIP_PX), np.float32)))
     assert matte[300:360, 230:290].min() == 255
 
 
@@ -178,9 +178,10 @@ def test_the_empty_room_is_what_stays_when_the_person_moves() -> None:
     room = gather_room(pictures, persons, np.zeros((len(pictures), 2), np.int32), nowhere)
     assert room is not None
     seen = room.seen_from(np.zeros(2, np.int32), CLIP_PX)
-    assert 0.5 < seen.known.mean() < 0.9
-    assert not seen.known[330, 256], "nobody ever saw what is behind the middle of the person"
-    assert np.abs(seen.colours.astype(int) - scene().room)[seen.known].max() <= 1
+    known = seen.trust > 0.9
+    assert 0.5 < known.mean() < 0.9
+    assert not known[330, 256], "nobody ever saw what is behind the middle of the person"
+    assert np.abs(seen.colours.astype(int) - scene().room)[known].max() <= 1
     moving = gather_room(*rooms(wobble=7), np.zeros((len(pictures), 2), np.int32), nowhere)
     assert moving is None
 
@@ -198,7 +199,7 @@ def test_a_moving_crop_sees_the_same_room() -> None:
     seen = room.seen_from(origins[4], CLIP_PX)
     x, y = origins[4]
     expected = scene().room[y:, x:]
-    known = seen.known[: CLIP_PX - y, : CLIP_PX - x]
+    known = seen.trust[: CLIP_PX - y, : CLIP_PX - x] > 0.9
     assert known.mean() > 0.4
     assert np.abs(seen.colours[: CLIP_PX - y, : CLIP_PX - x].astype(int) - expected)[known].max() <= 1
 

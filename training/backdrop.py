@@ -16,8 +16,8 @@ AT_MOST = 48
 CLEARANCE_PX = 15
 SEEN, SEEN_SHARE = 4, 0.08
 """A place of the room counts from so many frames on, and from such a share of those that are asked."""
-RESTLESS = 16
-"""A place whose colour is further from its median than this, in grey values, in a tenth of the frames is not still."""
+CALM, RESTLESS = 5.0, 14.0
+"""How far a place's colour is from its median, grey values, in a tenth of the frames: up to the first it is trusted, from the second on not at all."""
 STILL_SHARE = 0.6
 """The camera stands still where so much of what is seen of the room is."""
 
@@ -34,7 +34,7 @@ class Room:
         """What one crop sees of it."""
         x, y = int(origin[0]) - self.corner[0], int(origin[1]) - self.corner[1]
         place = (slice(y, y + size), slice(x, x + size))
-        return Plate(self.plate.colours[place], self.plate.known[place])
+        return Plate(self.plate.colours[place], self.plate.trust[place])
 
 
 def gather_room(frames: list[Image], persons: list[Bytes], origins: NDArray[np.int32], outside: list[NDArray[np.bool_]]) -> Room | None:
@@ -63,10 +63,11 @@ def gather_room(frames: list[Image], persons: list[Bytes], origins: NDArray[np.i
     away = np.abs(stack.astype(np.int16) - colours).max(-1).astype(np.uint8)
     away[~free] = 255
     seen = count >= max(SEEN, SEEN_SHARE * len(frames))
-    still = _quantile(away[..., None], count, 0.9)[..., 0] < RESTLESS
-    if not seen.any() or still[seen].mean() < STILL_SHARE:
+    unrest = _quantile(away[..., None], count, 0.9)[..., 0]
+    if not seen.any() or (unrest[seen] < RESTLESS).mean() < STILL_SHARE:
         return None
-    return Room((int(low[0]), int(low[1])), Plate(colours, seen & still))
+    trust = seen * np.clip((RESTLESS - unrest) / np.float32(RESTLESS - CALM), 0.0, 1.0)
+    return Room((int(low[0]), int(low[1])), Plate(colours, np.asarray(trust, np.float32)))
 
 
 def _quantile(stack: Bytes, count: NDArray[np.int64], share: float) -> Bytes:

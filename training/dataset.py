@@ -167,7 +167,7 @@ def _write_mattes(folder: Path, framing: Framing, kept: _Kept, threads: int, pro
             mattes.append(done)
             progress.advance()
     if room is not None:
-        rgba = np.dstack([room.plate.colours[..., ::-1], room.plate.known.astype(np.uint8) * np.uint8(255)])
+        rgba = np.dstack([room.plate.colours[..., ::-1], (room.plate.trust > 0.0).astype(np.uint8) * np.uint8(255)])
         cv2.imwrite(str(folder / PLATE), rgba)
     return room is not None
 

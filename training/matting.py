@@ -58,8 +58,8 @@ class Plate:
 
     colours: Image
     """(S, S, 3)."""
-    known: NDArray[np.bool_]
-    """(S, S): seen without the person, and standing still."""
+    trust: Float
+    """(S, S), 0…1: seen without the person, and standing still."""
 
 
 def person_only(coarse: Float, face: Float) -> Float:
@@ -151,10 +151,15 @@ def refined(image: Image, coarse: Float, plate: Plate | None) -> Bytes:
     band = np.nonzero(~inside & (distance < OUTER_PX))
     share = guided(image, coarse, band)
     if plate is not None:
-        share = _against_the_room(image, share, plate, large, band)
+        share = _against_the_room(image, share, plate, large, band) * _fading(np.asarray(distance[band], np.float32))
     matte = np.where(inside, np.uint8(255), np.uint8(0))
     matte[band] = np.rint(np.clip((share - 0.05) / 0.9, 0.0, 1.0) * 255.0).astype(np.uint8)
     return matte
+
+
+def _fading(distance: Float) -> Float:
+    """1 at the coarse outline and 0 at the end of the band outside it, with no edge there."""
+    return np.float32(1.0) - (distance / np.float32(OUTER_PX)) ** 4
 
 
 def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, band: Places) -> Float:
@@ -174,6 +179,6 @@ def _against_the_room(image: Image, guess: Float, plate: Plate, large: Float, ba
     beside = np.sqrt(np.einsum("nc,nc->n", off, off))
     least = np.maximum(SHADE, NOISE / np.sqrt(np.maximum(squared, 1.0)))
     share = np.clip((share - least) / (1.0 - SHADE - np.minimum(least, 0.5)), 0.0, 1.0)
-    trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.known[band] * (weight > 1e-3)
+    trust = np.clip((np.sqrt(squared) - CLEAR) / (VERY_CLEAR - CLEAR), 0.0, 1.0) * plate.trust[band] * (weight > 1e-3)
     trust *= np.clip((VERY_BESIDE - beside) / (VERY_BESIDE - BESIDE), 0.0, 1.0)
     return np.asarray(trust * share + (1.0 - trust) * guess, np.float32)
