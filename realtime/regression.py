@@ -40,7 +40,7 @@ class SolverSettings:
     huber_knee: float = 0.04
     """In inter-ocular distances."""
     rotation_precision: float = 1e4
-    """How much the landmarks' depths say of the head's rotation, in one over radians squared."""
+    """How much the landmarks' depths say of the head's rotation, in one over radians squared; not asked of a known driver, whose shape says it better."""
     lost_s: float = 0.5
     """After this long without a face the next one is taken as unknown: a cold start, and new keyframes."""
     largest_error: float = 0.15
@@ -164,6 +164,8 @@ class ParameterSolver:
         self._side_px = float(max(observation.width, observation.height))
         centre = (0.5 * observation.width, 0.5 * observation.height)
         target = self._priors.target((points - centre) / self._side_px, coefficients)
+        if self._known is not None:
+            return target
         return replace(target, rotation=self._seen_rotation(target, landmarks[self._model.indices]), rotation_precision=self._settings.rotation_precision)
 
     def _seen_rotation(self, target: Target, landmarks: Float) -> Double | None:

@@ -22,7 +22,7 @@ from realtime.tracking import FaceTracker
 from tests.own_pair import SIZE, OwnPair, own_pair
 
 Double = NDArray[np.float64]
-FRAMES, KNOWN = 170, 100
+FRAMES, KNOWN = 140, 84
 CENTRE = (0.5 * SIZE, 0.5 * SIZE)
 JITTER = (0.02, 0.002, 0.006, 0.08)
 """Standard deviations of what starts are shaken by: radians, metres across and along the line of sight, expression and gaze."""
