@@ -84,9 +84,9 @@ def run(run: RunDir, options: Options, progress: Progress) -> None:
             panels = (("real", shown.real), ("AI avatar, offline fit", shown.offline), ("AI avatar, live tracking", shown.live))
             video.write(beside(panels), float(clip.pts_s[frame] - clip.pts_s[held_out[0]]))
             progress.advance()
-    bench.close()
     write_png(folder / SHEET, _sheet(bench, _spread(sorted(judged), SHEET_FRAMES)))
     write_png(folder / WORST, _worst_sheet(bench))
+    bench.close()
     metrics = bench.metrics() | {"held_out_frames": len(held_out), "notes": [] if flip else [NO_FLIP]}
     write_bytes(folder / METRICS, json.dumps(metrics, indent=1).encode())
     run.report("evaluate", **{name: value for name, value in metrics.items() if name != "curves"})
