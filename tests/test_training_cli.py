@@ -83,6 +83,9 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, clip: Path, arguments: list
     text = said(capsys)
     assert words in text
     assert "Traceback" not in text
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert set(left) <= {"clip.mp4", "run.json"}
+    assert not (tmp_path / "runs" / "nobody").exists()
 
 
 @pytest.mark.parametrize("name", ["", "../anna", "a/b", ".hidden", "x" * 80, "a\nb"])

@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     reenact.add_argument("avatar", type=Path)
     reenact.add_argument("driver", type=Path)
     reenact.add_argument("-o", "--out", type=Path, required=True)
+    reenact.add_argument("--side-by-side", action="store_true", help="the driver beside the avatar")
     reenact.add_argument("--quiet", action="store_true", help="no progress")
     reenact.set_defaults(run=_reenact)
 
@@ -134,8 +135,9 @@ def _train(given: argparse.Namespace) -> int:
     run = RunDir(given.runs / given.name)
     progress = _progress(given)
     stages = STAGES if given.command == "all" else (given.command,)
+    options = _options(run, given)
     with run.locked():
-        options = _options(run, given)
+        prepare(run, options, given.force)
         run_stages(run, options, stages, progress, given.force)
         if stages[-1] == "evaluate":
             from training.report import write_report
@@ -161,7 +163,6 @@ def _options(run: RunDir, given: argparse.Namespace) -> Options:
         options = Options(clip, **{"threads": _cores()} | {name: value for name, value in wanted.items() if value is not None})
     if not options.clip.exists():
         raise TrainingError(f"{options.clip}, which the run was made of, is no longer there. Put it back, or name the clip again.")
-    prepare(run, options, given.force)
     return options
 
 
@@ -192,7 +193,7 @@ def _compare(given: argparse.Namespace) -> int:
 def _reenact(given: argparse.Namespace) -> int:
     from training.reenact import reenact
 
-    reenact(given.avatar, given.driver, given.out, _progress(given))
+    reenact(given.avatar, given.driver, given.out, _progress(given), given.side_by_side)
     return DONE
 
 

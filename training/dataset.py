@@ -167,8 +167,8 @@ def _write_mattes(folder: Path, framing: Framing, kept: _Kept, threads: int, pro
             mattes.append(done)
             progress.advance()
     if room is not None:
-        rgba = np.dstack([room.plate.colours[..., ::-1], (room.plate.trust > 0.0).astype(np.uint8) * np.uint8(255)])
-        cv2.imwrite(str(folder / PLATE), rgba)
+        bgra = np.dstack([room.plate.colours[..., ::-1], (room.plate.trust > 0.0).astype(np.uint8) * np.uint8(255)])
+        (folder / PLATE).write_bytes(cv2.imencode(".png", bgra)[1].tobytes())
     return room is not None
 
 

@@ -19,7 +19,7 @@ def draw_overview(path: Path, clip: Clip) -> None:
     chosen = np.linspace(0, len(clip.pts_s) - 1, COLUMNS * ROWS).astype(int)
     tiles = [_tile(clip, frame) for frame in chosen.tolist()]
     sheet = np.vstack([np.hstack(tiles[row * COLUMNS : (row + 1) * COLUMNS]) for row in range(ROWS)])
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
 def _tile(clip: Clip, frame: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -42,7 +42,8 @@ def prepare(run: RunDir, options: Options, force: bool) -> None:
     """
     clip = fingerprint_of_file(options.clip)
     earlier = run.about.get("clip", {})
-    if earlier and earlier.get("sha256") != clip and not force:
+    begun = any(run.record(stage)["state"] == "done" for stage in STAGES)
+    if begun and earlier.get("sha256") != clip and not force:
         raise TrainingError(
             f"{run.path} holds a run of another clip, {earlier.get('path')}. Choose another --name for {options.clip}, or add --force to replace that run."
         )
