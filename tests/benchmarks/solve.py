@@ -2,7 +2,9 @@
 
 python -m tests.benchmarks.solve [--clip talking_man_512] [--frames 500]
 
-`solve_learning` are the frames in which the driver's identity is still worked on, `solve` those in which it rests.
+`solve_learning` are the frames in which the driver's identity is still worked on, `solve` those in which it rests; `solve_judging` those in which
+it is found out whether the avatar's own person drives. Where they do: `solve_known`, `refine` (two stages of 600 vertices, and the check of what came
+out) and `retarget_own`. The registration's matrices are zero: their time does not depend on what is in them.
 """
 
 from __future__ import annotations
@@ -13,17 +15,25 @@ from pathlib import Path
 
 import numpy as np
 
-from models.head import load_head
+from models.driver import DriverProfile, Registration, RegistrationStage
+from models.head import LANDMARK_COUNT, load_head
 from models.landmarker import FaceLandmarker
+from models.registration import Registrar
 from models.weights import weight_path
-from realtime.packets import FaceObservation, VideoPacket
+from realtime.gallery import FIRST, SHIPPED
+from realtime.packets import DriveMode, FaceObservation, VideoPacket
+from realtime.reenactor import load_avatar, rig_of
 from realtime.regression import ParameterSolver
 from realtime.retarget import AvatarRig, Retargeter
+from realtime.subject import SubjectSolver
 from realtime.tracking import FaceTracker
 from tests.benchmarks.report import emit, machine
 from tests.benchmarks.track import FRAME_S, Stopwatch
 from tests.faces import DATA, Image, clip_frames, moving_portrait
 
+POINTS = 600
+JUDGED = 50
+"""Frames: two seconds."""
 OPEN_HEAD = Path(__file__).resolve().parents[2] / "assets" / "open_head.safetensors"
 
 
@@ -59,6 +69,39 @@ def measure(observations: list[FaceObservation]) -> Outcome:
     return Outcome(watch.summary(), round(float(np.nanmean(errors)), 3), learning)
 
 
+def measure_own(observations: list[FaceObservation], frames: list[Image]) -> Outcome:
+    """The driver as an avatar's own person, by what a solver learns of them in the same clip."""
+    head, avatar = load_head(OPEN_HEAD), load_avatar(SHIPPED / f"{FIRST}.avatar")
+    teacher = ParameterSolver(head)
+    for observation in observations:
+        params = teacher.solve(observation)
+    assert params is not None
+    profile = DriverProfile(head.name, params.identity, np.zeros((LANDMARK_COUNT, 3), np.float32), teacher.focal_px / max(frames[0].shape))
+    unknowns, vertices = 10 + len(avatar.expression_names), np.linspace(0, len(avatar.base) - 1, POINTS).astype(np.int32)
+    stage = RegistrationStage(np.zeros(3 * POINTS, np.float32), np.zeros((unknowns, 3 * POINTS), np.float32), np.zeros(unknowns, np.float32))
+    registrar = Registrar(Registration(vertices, (stage, stage)), avatar)
+    watch, errors, judging = Stopwatch(), [], SubjectSolver(head)
+    judging.wear(profile)
+    for observation in observations[:JUDGED]:
+        with watch.stage("solve_judging"):
+            judging.solve(observation)
+    solver = SubjectSolver(head, DriveMode.OWN)
+    solver.wear(profile)
+    retargeter = Retargeter(head.expression_names, rig_of(avatar), neck_offset=solver.neck_offset)
+    for observation, image in zip(observations, frames, strict=True):
+        with watch.stage("solve_known"):
+            params = solver.solve(observation)
+        if params is None:
+            continue
+        with watch.stage("refine"):
+            refined = registrar.refine(image, params, solver.focal_px, (0.5 * image.shape[1], 0.5 * image.shape[0]))
+            solver.misfit(refined)
+        with watch.stage("retarget_own"):
+            retargeter.retarget(refined, observation.pts_s, own=True)
+        errors.append(solver.misfit())
+    return Outcome(watch.summary(), round(float(np.mean(errors)), 4), 0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times the solver and the retargeter on a clip and prints JSON.")
     parser.add_argument("--clip", default="talking_man_512", help="a clip of ../shared/data; the moving portrait where it is absent")
@@ -66,14 +109,15 @@ def main() -> None:
     options = parser.parse_args()
     present = (DATA / f"{options.clip}.mp4").exists()
     frames = clip_frames(options.clip, limit=options.frames) if present else moving_portrait(options.frames)
-    outcome = measure(observe(frames))
+    observations = observe(frames)
+    outcome, own = measure(observations), measure_own(observations, frames)
     report = {
         "benchmark": "solve",
         "clip": options.clip if present else "moving portrait",
         "frames": len(frames),
         "learning_frames": outcome.learning,
         "mean_error_px": outcome.error_px,
-        "stages": outcome.stages,
+        "stages": outcome.stages | own.stages,
         "machine": machine(),
     }
     emit(report)
