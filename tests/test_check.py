@@ -111,6 +111,12 @@ def test_a_pan_is_no_cut(tmp_path: Path) -> None:
     assert refusals(looked_at(tmp_path, frames)) == []
 
 
+def test_a_long_clip_is_judged_by_its_keyframes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.check.LONG", 90)
+    monkeypatch.setattr("training.check.LOOKS", 8)
+    assert refusals(looked_at(tmp_path, list(talking_head("mara")))) == []
+
+
 def test_a_flash_is_no_cut(tmp_path: Path) -> None:
     frames = list(talking_head("mara"))
     frames[40:44] = [np.full_like(frames[0], 240)] * 4

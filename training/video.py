@@ -106,13 +106,12 @@ def open_video(path: Path) -> Video:
     return Video(path, width, height, ticks, keys, tick_s, turn)
 
 
-def read_frames(video: Video, wanted: NDArray[np.int64], scale: float = 1.0, threads: int = 2, only_keyframes: bool = False) -> Iterator[Frame]:
+def read_frames(video: Video, wanted: NDArray[np.int64], scale: float = 1.0, threads: int = 2) -> Iterator[Frame]:
     """The wanted frames in the order of time; what cannot be decoded is left out.
 
     Args:
-        wanted: (M,) indices into video.ticks, rising.
+        wanted: (M,) indices into video.ticks, rising. Where all are keyframes, the others are not even decoded.
         scale: pictures come at this scale, filtered while they are converted, so that a large picture is never held in RGB.
-        only_keyframes: all wanted frames are keyframes; the others are not even decoded.
     """
     size = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
     stored = size[::-1] if video.turn.transposed else size
@@ -124,7 +123,7 @@ def read_frames(video: Video, wanted: NDArray[np.int64], scale: float = 1.0, thr
     with _opened(video.path) as (container, stream):
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        if only_keyframes:
+        if np.isin(wanted, video.keyframes).all():
             stream.codec_context.skip_frame = "NONKEY"
         reformatter = av.video.reformatter.VideoReformatter()
         for frame in _decoded(container, stream):
