@@ -19,6 +19,7 @@ from tests.trained_run import Truth, fake_live, make_run, moving, save_drive
 from training import driving, evaluate
 from training.clip import load_clip, save_observations
 from training.errors import TrainingError
+from training.metrics import flip_map
 from training.progress import Progress
 from training.run_dir import RunDir
 from training.stages import Options
@@ -59,6 +60,9 @@ def test_the_truth_scores_high_and_half_of_it_low(metrics: dict[str, Any]) -> No
         assert live[region]["psnr"] < offline[region]["psnr"] - 8.0
         assert live[region]["l1"] > offline[region]["l1"]
     assert live["mouth"]["ssim"] < 0.9
+    if flip_map() is not None:
+        assert {region for region, figures in live.items() if "flip" in figures} == set(live) - {"full"}
+        assert offline["mouth"]["flip"] < 0.01 < live["mouth"]["flip"]
 
 
 def test_baselines_stand_in_the_same_table(metrics: dict[str, Any]) -> None:
