@@ -121,6 +121,14 @@ def test_the_head_ends_just_below_the_chin(turn: tuple[float, float, float]) -> 
     assert regions.head_box == Box(60, 0, 512, regions.cut)
 
 
+def test_a_head_without_a_chin_is_not_cut_off() -> None:
+    clip, fitted = one_frame((0.0, 0.0, 0.0))
+    head = load_head(OPEN_HEAD)
+    regions = RegionFinder(replace(head, landmark_faces=np.full_like(head.landmark_faces, -1)), fitted, clip).find(0)
+    assert regions.cut == 512
+    np.testing.assert_array_equal(regions.mask, clip.mattes[0])
+
+
 def test_a_frame_without_a_person_has_no_head_box() -> None:
     clip, fitted = one_frame((0.0, 0.0, 0.0))
     regions = RegionFinder(load_head(OPEN_HEAD), fitted, replace(clip, mattes=np.zeros_like(clip.mattes))).find(0)
