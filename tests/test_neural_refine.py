@@ -41,8 +41,9 @@ LOOK = NeuralSettings(
     maps=8,
     map_side=128,
     patience=6,
+    bake_mixed=40,
 )
-SHORT = replace(LOOK, stages=tuple(replace(stage, epochs=2, batch=4) for stage in LOOK.stages), map_side=64, maps=2)
+SHORT = replace(LOOK, stages=tuple(replace(stage, epochs=2, batch=4) for stage in LOOK.stages), map_side=64, maps=2, bake_mixed=4)
 
 
 class Notes(Progress):

@@ -20,9 +20,10 @@ from models.texture_basis import BakedTextureBasis
 from realtime.renderer import AvatarRenderer
 from tests.neural_clip import BADGE_ROW, NARROWER, SIZE, Case, landmark_vertices, make_case
 from training.neural.baking import Layout, quantise
-from training.neural.frames import Frames, evenly, mouth_features
+from training.neural.frames import Frames, evenly, mouth_features, watched_stretches
 from training.neural.judging import FileView
 from training.neural.landmarks import find_places
+from training.neural.poses import Asked
 from training.neural.scene import Scene
 from training.neural.schedule import NeuralSettings
 from training.neural.texels import Texels
@@ -71,7 +72,9 @@ def test_training_sees_what_the_live_loop_shows(case: Case) -> None:
 def test_held_out_frames_are_not_among_those_learned_from(case: Case) -> None:
     frames = frames_of(case)
     assert not case.clip.held_out[frames.index].any()
-    assert 0 < frames.watched.sum() < len(frames) / 4
+    assert frames.watched.sum() == 2
+    stretches = watched_stretches(200)
+    assert np.flatnonzero(stretches).tolist() == [*range(90, 100), *range(190, 200)]
 
 
 def test_pictures_are_shrunk_with_what_is_measured_in_them(case: Case) -> None:
@@ -195,6 +198,23 @@ def test_the_layout_is_the_starts_own(case: Case) -> None:
     assert plain.map_count(10**9, 16, 24) == 24
     assert plain.map_count(128 * 128 * 3 * 5, 16, 24) == 4, "a map brings scales and weights with it"
     assert plain.map_count(-1, 16, 24) == 1
+
+
+def test_mixtures_are_of_what_the_frames_did(case: Case) -> None:
+    frames = frames_of(case)
+    chosen = np.arange(0, 12, 2)
+    asked = Asked.of(frames, chosen, 50, case.truth, 1)
+    assert len(asked) == 56
+    index = torch.from_numpy(chosen)
+    assert torch.equal(asked.poses.neck[:6], frames.poses.neck[index])
+    assert torch.allclose(asked.conditions[:6], frames.conditions[index], atol=1e-5)
+    assert torch.allclose(asked.texture_weights[:6], frames.texture_weights[index], atol=1e-5)
+    assert torch.allclose(asked.dynamic_weights[:6], frames.dynamic_weights[index], atol=1e-5)
+    for name in ("neck", "expression"):
+        seen, made = getattr(frames.poses, name), getattr(asked.poses, name)[6:]
+        assert torch.cdist(made, seen).min(1).values.max() > 0.01, "not only frames"
+        assert float((made.mean(0) - seen.mean(0)).abs().max()) < float(seen.std(0).max())
+    assert not asked.poses.rotation.any(), "what never moves is left still"
 
 
 def test_the_spoiled_start_is_wrong_in_shape_too(case: Case) -> None:

@@ -21,7 +21,7 @@ from training.errors import TrainingError
 from training.fitted import Fitted
 from training.neural.avatar import NeuralAvatar
 from training.neural.baking import bake
-from training.neural.frames import Frames
+from training.neural.frames import Frames, evenly
 from training.neural.judging import FileView, against_frames, parity
 from training.neural.landmarks import find_places
 from training.neural.loop import Trainer
@@ -70,7 +70,7 @@ def refine(clip: Clip, fitted: Fitted, start: AvatarFile, settings: NeuralSettin
     )
     trainer.run()
     baked = bake(avatar, start, settings, make, folder, progress)
-    watched = np.flatnonzero(frames.watched if frames.watched.any() else ~frames.watched)[:JUDGED_FRAMES]
+    watched = evenly(np.flatnonzero(frames.watched), JUDGED_FRAMES)
     shown = FileView(baked, clip, fitted, frames, rasterizer)
     before = against_frames(FileView(start, clip, fitted, frames, rasterizer), frames, watched)
     after, kept = against_frames(shown, frames, watched), parity(shown, avatar, watched, rasterizer)

@@ -61,9 +61,9 @@ class NeuralAvatar(nn.Module):
         moved: Tensor = self.offset(topology.canonical[topology.movable], rotation_matrices(neck), topology.neck)
         return moved
 
-    def vertices(self, chosen: Tensor, poses: Poses, offsets: Tensor) -> Tensor:
-        """(B, V, 3) camera space, with (B, M, 3) local offsets."""
-        dynamic = torch.tensordot(self.frames.dynamic_weights[chosen], self.scene.dynamic, 1)
+    def vertices(self, poses: Poses, offsets: Tensor, dynamic_weights: Tensor) -> Tensor:
+        """(B, V, 3) camera space, with (B, M, 3) local offsets and (B, D) weights of the start's dynamic ones."""
+        dynamic = torch.tensordot(dynamic_weights, self.scene.dynamic, 1)
         return self.scene.head.posed(poses, offsets=self.scene.spread(offsets) + dynamic)
 
     def codes(self, view: View, vertices: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """From networks back to an avatar file: offsets into vertices and a few dynamic shapes, colours into texture maps and a weight function.
 
-Each frame's whole residual (what the start adds to its base texture, and what the texture network adds to that) is written into the texture; its principal
-components, block group by block group, become maps; a weight function is fitted to the frames' coefficients; the maps are then solved for again with the
-weights that the function really gives. T frames, K maps, G groups, D shapes.
+Each pose's whole residual (what the start adds to its base texture, and what the texture network adds to that) is written into the texture; its principal
+components, block group by block group, become maps; a weight function is fitted to the poses' coefficients; the maps are then solved for again with the
+weights that the function really gives. A poses, K maps, G groups, D shapes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from models.avatar_file import MAX_MAPS, AvatarFile, write_avatar
 from models.avatar_parts import TextureBasis, WeightFunction
 from models.raster import Rasterizer
 from training.neural.avatar import NeuralAvatar
-from training.neural.frames import evenly
+from training.neural.frames import evenly, poses_at
+from training.neural.poses import Asked
 from training.neural.schedule import NeuralSettings
 from training.neural.texels import TexelColours, Texels
 from training.neural.weight_fit import apply, fit_layers, hidden_units
@@ -70,46 +71,47 @@ def bake(avatar: NeuralAvatar, start: AvatarFile, settings: NeuralSettings, make
     """An avatar file that shows what the networks show. `make` gives a rasteriser for pictures of so many pixels a side; `folder` takes a file for a while."""
     frames = avatar.frames
     chosen = evenly(np.arange(len(frames)), settings.bake_frames)
+    asked = Asked.of(frames, chosen, settings.bake_mixed, start, settings.seed)
     with torch.no_grad():
-        moved = _offsets(avatar, chosen)
-    still, dynamic = moved.mean(0), None
-    mesh = replace(start.mesh, vertices=(start.mesh.vertices + still).astype(np.float32))
-    varying = moved - still + np.tensordot(frames.dynamic_weights[chosen].cpu().numpy(), avatar.scene.dynamic.cpu().numpy(), 1)
+        moved = _offsets(avatar, asked)
+    still = moved[: len(chosen)].mean(0)
+    varying = moved - still + np.tensordot(asked.dynamic_weights.cpu().numpy(), avatar.scene.dynamic.cpu().numpy(), 1)
+    varying = varying.reshape(len(asked), -1)
     layout = Layout.of(start, settings)
     varies = np.abs(varying).max() > SMALLEST_OFFSET_M
-    shapes_count = min(max(settings.dynamic_shapes, len(avatar.scene.dynamic)), len(chosen)) if varies else 0
-    spare = settings.file_bytes - _fixed_bytes(start, folder, frames.conditions.shape[1], shapes_count)
-    count = layout.map_count(spare, frames.conditions.shape[1], min(settings.maps, len(chosen)))
-    residuals, texels = _residuals(avatar, start, layout, chosen, make, folder, progress)
+    shape_count = min(max(settings.dynamic_shapes, len(avatar.scene.dynamic)), len(asked)) if varies else 0
+    spare = settings.file_bytes - _fixed_bytes(start, folder, frames.conditions.shape[1], shape_count)
+    count = layout.map_count(spare, frames.conditions.shape[1], min(settings.maps, len(asked)))
+    conditions = asked.conditions.cpu().numpy().astype(np.float64)
+    residuals, texels = _residuals(avatar, start, layout, asked, make, folder, progress)
     try:
-        bases = _components(residuals, texels, layout, count)
-        targets = np.concatenate(bases, 1)
-        scale = max(float(targets.std()), 1e-9)
-        if varies:
-            dynamic = _coefficients(varying.reshape(len(chosen), -1), shapes_count)
-            targets = np.concatenate([targets, dynamic * (scale / max(float(dynamic.std()), 1e-12))], 1)
-        conditions = frames.conditions[chosen].cpu().numpy().astype(np.float64)
-        layers = fit_layers(conditions, targets / scale, settings.seed)
+        bases = [*_components(residuals, texels, layout, count), _coefficients(varying, shape_count)]
+        layers = fit_layers(conditions, _of_one_size(bases), settings.seed)
         given = apply(layers, conditions)
-        basis = _texture_basis(residuals, texels, layout, given[:, : len(bases) * count].reshape(len(chosen), len(bases), count))
+        split = (len(bases) - 1) * count
+        basis = _texture_basis(residuals, texels, layout, given[:, :split].reshape(len(asked), -1, count))
     finally:
         _file(folder).unlink(missing_ok=True)
-    shapes = None if dynamic is None else _solve(given[:, len(bases) * count :], varying.reshape(len(chosen), -1)).reshape(-1, *still.shape)
     standard = frames.standard
     return replace(
         start,
-        mesh=mesh,
+        mesh=replace(start.mesh, vertices=(start.mesh.vertices + still).astype(np.float32)),
         texture_basis=basis,
-        dynamic_offsets=None if shapes is None else shapes.astype(np.float32),
+        dynamic_offsets=_solve(given[:, split:], varying).reshape(-1, *still.shape) if varies else None,
         weights=WeightFunction(standard.mean, standard.scale, standard.clip, layers),
     )
 
 
-def _offsets(avatar: NeuralAvatar, chosen: NDArray[np.int64]) -> Float:
-    """(T, V, 3) metres, head space: what the offset network says of frames."""
-    index = torch.from_numpy(chosen).to(avatar.frames.conditions.device)
-    parts = [avatar.scene.spread(avatar.local_offsets(avatar.frames.poses.neck[piece])).cpu().numpy() for piece in index.split(16)]
-    return np.concatenate(parts)
+def _of_one_size(bases: list[Real]) -> Real:
+    """The coefficients of all bases side by side, textures and dynamic offsets each of standard deviation one."""
+    textures, dynamic = np.concatenate(bases[:-1], 1), bases[-1]
+    parts = [part / max(float(part.std()), 1e-12) for part in (textures, dynamic) if part.shape[1]]
+    return np.concatenate(parts, 1)
+
+
+def _offsets(avatar: NeuralAvatar, asked: Asked) -> Float:
+    """(A, V, 3) metres, head space: what the offset network says of poses."""
+    return np.concatenate([avatar.scene.spread(avatar.local_offsets(neck)).cpu().numpy() for neck in asked.poses.neck.split(16)])
 
 
 def _fixed_bytes(start: AvatarFile, folder: Path, feature_count: int, shape_count: int) -> int:
@@ -128,28 +130,27 @@ def _file(folder: Path) -> Path:
 
 @torch.no_grad()
 def _residuals(
-    avatar: NeuralAvatar, start: AvatarFile, layout: Layout, chosen: NDArray[np.int64], make: MakeRasterizer, folder: Path, progress: Progress
+    avatar: NeuralAvatar, start: AvatarFile, layout: Layout, asked: Asked, make: MakeRasterizer, folder: Path, progress: Progress
 ) -> tuple[Float, Texels]:
-    """(T, N, C) grey levels that each frame adds to the base texture at the covered texels; on disk."""
+    """(A, N, C) grey levels that each pose adds to the base texture at the covered texels; on disk."""
     frames, scene = avatar.frames, avatar.scene
     texels = Texels.of(start, layout.side, make(layout.side), frames.conditions)
     colours = TexelColours(avatar, texels, make(frames.size))
-    progress.start("neural bake", 2 * len(chosen))
+    progress.start("neural bake", 2 * len(asked))
 
-    def posed(frame: int) -> Tensor:
-        index = torch.tensor([frame], device=frames.conditions.device)
-        poses = frames.poses_of(index)
-        return avatar.vertices(index, poses, avatar.local_offsets(poses.neck))[0]
+    def posed(row: int) -> Tensor:
+        poses = poses_at(asked.poses, torch.tensor([row], device=frames.conditions.device))
+        return avatar.vertices(poses, avatar.local_offsets(poses.neck), asked.dynamic_weights[row : row + 1])[0]
 
-    for frame in chosen:
-        colours.look_at(posed(int(frame)))
+    for row in range(len(asked)):
+        colours.look_at(posed(row))
         progress.advance()
-    kept = np.lib.format.open_memmap(_file(folder), "w+", np.float32, (len(chosen), len(texels), layout.channels))
-    for row, frame in enumerate(chosen):
+    kept = np.lib.format.open_memmap(_file(folder), "w+", np.float32, (len(asked), len(texels), layout.channels))
+    for row in range(len(asked)):
         kept[row] = 0.0
-        kept[row, :, :3] = 255.0 * colours(int(frame), posed(int(frame))).cpu().numpy()
+        kept[row, :, :3] = 255.0 * colours(posed(row), asked.conditions[row]).cpu().numpy()
         if len(scene.maps):
-            whole = scene.residual_map(frames.texture_weights[int(frame)]).cpu().numpy()
+            whole = scene.residual_map(asked.texture_weights[row]).cpu().numpy()
             kept[row] += 255.0 * whole[:, texels.row, texels.column].T
         progress.advance()
     return kept, texels
@@ -162,13 +163,13 @@ def _members(texels: Texels, layout: Layout, group: int) -> tuple[NDArray[np.int
 
 
 def _components(residuals: Float, texels: Texels, layout: Layout, count: int) -> list[Real]:
-    """For each group (T, K) coefficients of its principal components; they are not centred, so a constant change needs no other place."""
+    """For each group (A, K) coefficients of its principal components; they are not centred, so a constant change needs no other place."""
     groups = range(int(layout.group.max()) + 1)
     return [_coefficients(residuals[:, _members(texels, layout, group)[0]].reshape(len(residuals), -1), count) for group in groups]
 
 
 def _coefficients(rows: NDArray[np.floating], count: int) -> Real:
-    """(T, X) → (T, K), in the unit of the rows, an entry's mean square taken over X."""
+    """(A, X) → (A, K), in the unit of the rows, an entry's mean square taken over X."""
     gram = np.zeros((len(rows), len(rows)))
     for first in range(0, rows.shape[1], 1 << 16):
         piece = rows[:, first : first + (1 << 16)].astype(np.float64)
@@ -179,7 +180,7 @@ def _coefficients(rows: NDArray[np.floating], count: int) -> Real:
 
 
 def _solve(weights: Real, rows: NDArray[np.floating]) -> Float:
-    """(K, X): the basis that, with (T, K) weights, comes nearest to (T, X)."""
+    """(K, X): the basis that, with (A, K) weights, comes nearest to (A, X)."""
     gram = weights.T @ weights
     gram[np.diag_indices(len(gram))] += RIDGE * max(float(np.trace(gram)), 1e-12) / len(gram)
     solver = np.linalg.solve(gram, weights.T).astype(np.float32)
@@ -187,7 +188,7 @@ def _solve(weights: Real, rows: NDArray[np.floating]) -> Float:
 
 
 def _texture_basis(residuals: Float, texels: Texels, layout: Layout, weights: Real) -> TextureBasis:
-    """Maps for the weights (T, G, K) that the function gives, in steps of their blocks."""
+    """Maps for the weights (A, G, K) that the function gives, in steps of their blocks."""
     count, side = weights.shape[2], layout.side
     maps = np.zeros((count, side, side, layout.channels), np.float32)
     for group in range(weights.shape[1]):

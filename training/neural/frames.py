@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from models.head_torch import Poses
 from training.clip import Clip
 from training.fitted import Fitted
 
-WATCH_EVERY = 10
-"""One frame in so many is watched, not learned from."""
+WATCHED_SHARE = 20
+"""Two stretches of one frame in so many are watched, not learned from: in the middle and at the end."""
 FEATURE_CLIP = 2.0
 """In standard deviations, where the start has no limit of its own: beyond, appearance is guesswork."""
 SMALLEST_SCALE = 1e-3
@@ -78,11 +78,10 @@ class Frames:
         seen = np.stack([features(each) for each in params])
         standard = Standard.of(start, seen)
         texture, dynamic = start_weights(start, seen)
-        watched = np.arange(len(index)) % WATCH_EVERY == WATCH_EVERY // 2
         return Frames(
             clip=clip,
             index=index,
-            watched=watched,
+            watched=watched_stretches(len(index)),
             standard=standard,
             poses=Poses.of(params, like),
             conditions=torch.from_numpy(standard(seen)).to(like),
@@ -125,6 +124,18 @@ class Frames:
             return np.array(picture)
         method = cv2.INTER_AREA if picture.shape[0] > self.size else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(np.ascontiguousarray(picture), (self.size, self.size), interpolation=method))
+
+
+def poses_at(poses: Poses, chosen: Tensor) -> Poses:
+    """Some of them."""
+    return Poses(*(getattr(poses, field.name)[chosen] for field in fields(Poses)))
+
+
+def watched_stretches(count: int) -> NDArray[np.bool_]:
+    """(count,) stretches rather than scattered frames, whose neighbours would be learned from."""
+    length = max(count // WATCHED_SHARE, 1)
+    place = np.arange(count)
+    return (place >= count - length) | ((place >= count // 2 - length) & (place < count // 2))
 
 
 def evenly(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:

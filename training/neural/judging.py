@@ -44,7 +44,7 @@ def network_view(avatar: NeuralAvatar, frame: int, rasterizer: Rasterizer) -> Te
     frames = avatar.frames
     chosen = torch.tensor([frame], device=frames.conditions.device)
     poses = frames.poses_of(chosen)
-    vertices = avatar.vertices(chosen, poses, avatar.local_offsets(poses.neck))[0]
+    vertices = avatar.vertices(poses, avatar.local_offsets(poses.neck), frames.dynamic_weights[chosen])[0]
     view = look(avatar.scene, vertices, frames.focal_px, frames.size, rasterizer)
     return view.picture(avatar.colours(frame, view, vertices, frames.conditions[frame]))
 

@@ -132,9 +132,9 @@ class Trainer:
 
     @torch.no_grad()
     def watched_loss(self, stage: Stage) -> float:
-        """Mean loss of the frames that nothing is learned from; of all if there are none."""
+        """Mean loss of the frames that nothing is learned from."""
         frames = self.avatar.frames
-        watched = torch.from_numpy(frames.watched if frames.watched.any() else ~frames.watched).nonzero()[:, 0]
+        watched = torch.from_numpy(frames.watched).nonzero()[:, 0]
         total = sum(float(self._objective(chosen.to(frames.conditions.device), stage)) * len(chosen) for chosen in watched.split(stage.batch))
         return total / len(watched)
 

@@ -39,7 +39,7 @@ class Objective:
         with torch.set_grad_enabled(stage.geometry and torch.is_grad_enabled()):
             poses = avatar.poses(chosen)
             offsets = avatar.local_offsets(poses.neck)
-            vertices = avatar.vertices(chosen, poses, offsets)
+            vertices = avatar.vertices(poses, offsets, avatar.frames.dynamic_weights[chosen])
         total = self._geometry(chosen, poses, offsets, vertices, weights)
         seen = weights.colour or weights.pyramid or weights.silhouette or (weights.normals and avatar.frames.normals is not None)
         for row, frame in enumerate(chosen.tolist() if seen else []):
@@ -66,7 +66,7 @@ class Objective:
             points = project(self.places.points(vertices), frames.focal_px, centre)[..., :2]
             total = total + weights.landmarks * losses.landmarks(points, truth, self.places.weight, frames.size)
         if weights.eyes and self.places.lids_known:
-            still = avatar.vertices(chosen, _only_expression(poses), offsets.detach())
+            still = avatar.vertices(_only_expression(poses), offsets.detach(), frames.dynamic_weights[chosen])
             points = project(self.places.points(still), frames.focal_px, centre)[..., :2]
             opening = truth[:, LIDS_LOWER, 1] - truth[:, LIDS_UPPER, 1]
             trusted = losses.trust(poses.neck[:, 1].detach(), poses.neck[:, 0].detach())

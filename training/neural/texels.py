@@ -85,7 +85,7 @@ def _origin(row: NDArray[np.int64], column: NDArray[np.int64], side: int) -> NDA
 
 
 class TexelColours:
-    """What the texture network says of every texel in a frame, seen from where the camera is; where it sees nothing, with the texel's usual normal code."""
+    """What the texture network says of every texel, seen from where the camera is; where it sees nothing, with the texel's usual normal code."""
 
     def __init__(self, avatar: NeuralAvatar, texels: Texels, rasterizer: Rasterizer) -> None:
         self._avatar, self._texels, self._rasterizer = avatar, texels, rasterizer
@@ -95,20 +95,19 @@ class TexelColours:
 
     @torch.no_grad()
     def look_at(self, vertices: Tensor) -> None:
-        """Adds a frame, (V, 3) in camera space, to what is usual."""
+        """Adds a pose, (V, 3) in camera space, to what is usual."""
         codes, seen = self._codes(vertices)
         self._sum += codes * seen
         self._count += seen
 
     @torch.no_grad()
-    def __call__(self, frame: int, vertices: Tensor) -> Tensor:
-        """(N, 3) what is added to the start's colours."""
+    def __call__(self, vertices: Tensor, condition: Tensor) -> Tensor:
+        """(N, 3) what is added to the start's colours, for (V, 3) in camera space and a (13 + E,) condition."""
         avatar, texels = self._avatar, self._texels
         overall = self._sum.sum(0) / self._count.sum().clamp(min=1.0)
         usual = torch.where(self._count > 0, self._sum / self._count.clamp(min=1.0), overall)
         codes, seen = self._codes(vertices)
         code = torch.where(seen > 0, codes, usual)
-        condition = avatar.frames.conditions[frame]
         pieces = [
             avatar.added(texels.corners[piece], texels.barycentrics[piece], texels.uv[piece], code[piece], condition)
             for piece in torch.arange(len(texels), device=code.device).split(PIECE)
