@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 class Tracker(Protocol):
+    careful: bool
+    """Look twice where once is not steady; for the avatar's own person."""
+
     def track(self, packet: VideoPacket) -> FaceObservation: ...
 
 
@@ -127,7 +130,7 @@ class Driving:
         tracked = self._clock()
         params = self._solver.solve(observation)
         solved = self._clock()
-        own = self._solver.own
+        own = self._tracker.careful = self._solver.own
         stage_ms = {"track": (tracked - start) * 1e3, "solve": (solved - tracked) * 1e3}
         if own and params is not None and self._registrar is not None:
             params = self._refined(self._registrar, packet, params)

@@ -22,7 +22,7 @@ class Stages:
     def __init__(self) -> None:
         self.log: list[tuple[object, ...]] = []
         self.tracking = Tracking.OK
-        self.own = False
+        self.own = self.careful = False
         self.errors = (0.01, 0.01)
         self.now = 0.0
         self.buffer = np.zeros((6, 4), np.uint8)
@@ -131,7 +131,9 @@ def test_the_own_persons_parameters_are_refined(stages: Stages, turn: float, err
     driving.wear(replace(stages.fetch("ada"), registrar=registrar))  # type: ignore[arg-type]
     assert "refine" not in driving.step(packet()).stage_ms
     stages.own, stages.errors = True, (0.01, error)
+    assert not stages.careful
     driven = driving.step(packet())
+    assert stages.careful
     assert driven.solved is not None
     assert driven.solved.neck[1] == pytest.approx(turn if taken else 0.0)
     assert list(driven.stage_ms) == ["track", "solve", "refine", "retarget"]

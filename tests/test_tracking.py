@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.face_detector import FaceBox
-from models.face_roi import Roi
+from models.face_roi import Roi, roi_around_landmarks
 from models.landmarker import FaceLandmarker, LandmarkResult
 from models.weights import weight_path
 from realtime.packets import FaceObservation, Tracking, VideoPacket
@@ -137,6 +137,22 @@ def test_a_face_that_jumps_is_found_in_the_same_frame() -> None:
     assert nose(stream.step())[0] == pytest.approx(500, abs=10)
 
 
+def test_a_careful_tracker_looks_again_where_the_region_was_off() -> None:
+    """Not at a face that rests."""
+    face = Face(300, 200, 120)
+    fake = FakeLandmarker([face])
+    stream = Stream(fake)
+    stream.step()
+    stream.tracker.careful = True
+    for moved_px, looks in ((0.0, 1), (1.0, 1), (6.0, 2), (0.0, 1)):
+        face.x += moved_px
+        before = fake.looks
+        assert stream.step().tracking is Tracking.OK
+        assert fake.looks - before == looks
+    fake.faces.clear()
+    assert stream.step().tracking is Tracking.LOST
+
+
 def test_others_are_noticed_within_a_second_and_forgotten_as_fast() -> None:
     fake = FakeLandmarker([Face(150, 200, 120)])
     stream = Stream(fake)
@@ -242,6 +258,25 @@ def test_a_whole_clip_stays_near_single_images(landmarker: FaceLandmarker, sourc
     assert np.mean(moved) < 0.025
     assert np.max(moved) < 0.06
     assert np.mean(coefficients) < 0.05
+
+
+def test_careful_landmarks_are_nearly_settled(landmarker: FaceLandmarker) -> None:
+    """What a frame shows by itself, whatever came before it."""
+    apart = {}
+    frames = face_clip(60)
+    for careful in (False, True):
+        stream = Stream(landmarker)
+        stream.tracker.careful = careful
+        distances = []
+        for frame in frames:
+            seen = stream.step(frame).landmarks
+            assert seen is not None
+            look = seen
+            for _ in range(2):
+                look = landmarker.landmarks(frame, roi_around_landmarks(look)).landmarks
+            distances.append(np.linalg.norm((seen - look)[:, :2], axis=1).mean())
+        apart[careful] = float(np.mean(distances[5:]))
+    assert apart[True] < 0.75 * apart[False]
 
 
 def test_a_small_face_is_seen_right(landmarker: FaceLandmarker) -> None:
