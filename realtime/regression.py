@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from models.driver import DriverProfile
 from models.head import LANDMARK_COUNT, NECK, ROOT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
+from models.solving.first_pose import FACING, first_pose
 from models.solving.gauss_newton import align, solve_frame
 from models.solving.identity import IdentityFit, IdentitySettings
 from models.solving.landmark_model import Float, landmark_model
@@ -24,8 +24,6 @@ from realtime.packets import FaceObservation
 
 FLAT = 0.1
 """Depths that span less than this share of the face's width say nothing."""
-FACING = np.diag([1.0, -1.0, -1.0])
-"""From our camera space (y up, z to the viewer) to OpenCV's (y down, z ahead), and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ class ParameterSolver:
             state = self._iterate(self._state, target, self._settings.iterations)
             if self._plausible(state):
                 return state
-        start = self._first_pose(target)
+        start = first_pose(self._model, self._subject, self._rest, target)
         if start is None:
             return None
         state = self._iterate(start, target, self._settings.cold_iterations)
@@ -200,20 +198,6 @@ class ParameterSolver:
         if state is None or not all(np.isfinite(part).all() for part in (state.rotation, state.translation, state.expression, state.gaze, state.jaw)):
             return False
         return bool(state.translation[2] < 0.0 and np.median(self._linearizer.errors) < self._settings.largest_error)
-
-    def _first_pose(self, target: Target) -> FrameState | None:
-        """Perspective-n-point on the landmarks that expressions hardly move (SQPnP: Terzakis and Lourakis, ECCV 2020)."""
-        model, rigid = self._model, self._model.rigid
-        shapes = len(model.expression_names)
-        expression = np.clip(target.prior[6 : 6 + shapes], 0.0, 1.0)
-        points = (self._rest.points + model.expression @ expression)[rigid]
-        camera = np.diag([self._subject.focal, self._subject.focal, 1.0])
-        found, turn, shift = cv2.solvePnP(points @ FACING, target.points[rigid], camera, None, flags=cv2.SOLVEPNP_SQPNP)
-        if not found or not np.isfinite(turn).all() or not np.isfinite(shift).all():
-            return None
-        rotation: Double = FACING @ to_matrix(turn[:, 0]) @ FACING
-        gaze_at = 6 + shapes
-        return FrameState(rotation, FACING @ shift[:, 0], expression, target.prior[gaze_at : gaze_at + 4].reshape(2, 2), np.zeros(3))
 
     def _start_learning(self) -> None:
         self._fit = IdentityFit(self._model, self._linearizer, self._priors.bounds, self._subject, self._settings.focal, self._settings.identity)
