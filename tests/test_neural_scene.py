@@ -147,10 +147,13 @@ def test_frames_are_spread_evenly() -> None:
     assert evenly(np.arange(3), 4).tolist() == [0, 1, 2]
 
 
-def test_texels_are_where_the_texture_is_looked_up(case: Case) -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_texels_are_where_the_texture_is_looked_up(case: Case, mirrored: bool) -> None:
     side = 64
-    texels = Texels.of(case.truth, side, rasterizer(side), LIKE)
     mesh = case.truth.mesh
+    if mirrored:
+        mesh = replace(mesh, uv=mesh.uv * np.array([-1.0, 1.0], np.float32) + np.array([1.0, 0.0], np.float32))
+    texels = Texels.of(replace(case.truth, mesh=mesh), side, rasterizer(side), LIKE)
     corners = torch.from_numpy(mesh.uv[mesh.uv_faces[texels.face.numpy()]])
     again = (corners * texels.barycentrics[..., None]).sum(1)
     assert float((again - texels.uv).abs().max()) < 1e-4
