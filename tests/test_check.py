@@ -60,7 +60,7 @@ def test_two_people(tmp_path: Path) -> None:
 def test_a_portrait_on_the_wall_is_no_second_person(tmp_path: Path) -> None:
     frames = [frame.copy() for frame in talking_head("mara")]
     for frame in frames:
-        frame[10:80, 10:80] = cv2.resize(talking_head("theo")[0], (70, 70), interpolation=cv2.INTER_AREA)
+        frame[2:112, 2:112] = cv2.resize(talking_head("theo")[0], (110, 110), interpolation=cv2.INTER_AREA)
     assert refusals(looked_at(tmp_path, frames)) == []
 
 
@@ -95,8 +95,12 @@ def test_a_tiny_face(tmp_path: Path) -> None:
     assert "pixels high" in found
 
 
-def test_a_splice_of_two_people(tmp_path: Path) -> None:
-    (found,) = refusals(looked_at(tmp_path, [*talking_head("mara")[:60], *talking_head("theo")[:60]]))
+@pytest.mark.parametrize("blind", ["CUT_JUMP", "CUT_CHANGE"])
+def test_a_splice_of_two_people(tmp_path: Path, blind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen by the change of the picture and by the jump of the face, each without the other."""
+    monkeypatch.setattr(f"training.check.{blind}", 9.0)
+    moved = [np.roll(frame, 60, 1) for frame in talking_head("theo")[:60]]
+    (found,) = refusals(looked_at(tmp_path, [*talking_head("mara")[:60], *moved]))
     assert "changes at once at 2.4 s" in found
 
 

@@ -191,11 +191,13 @@ def test_a_scratch_folder_of_another_making_is_emptied(tmp_path: Path, options: 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path, options: Options) -> None:
     with other_process(tmp_path / "anna", options, "hang") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "hanging\n"
-        with pytest.raises(MachineError, match=f"in use by another run .process {process.pid}."):
-            train(tmp_path / "anna", options, Stages())
-        process.kill()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "hanging\n"
+            with pytest.raises(MachineError, match=f"in use by another run .process {process.pid}."):
+                train(tmp_path / "anna", options, Stages())
+        finally:
+            process.kill()
     train(tmp_path / "anna", options, Stages())
 
 
