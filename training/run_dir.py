@@ -25,7 +25,7 @@ from training.stages import STAGES
 VERSION = 1
 RUN_FILE, LOCK_FILE, FINGERPRINT_FILE = "run.json", ".lock", ".fingerprint"
 PARTIAL, OLD, SCRATCH = ".partial", ".old", ".scratch"
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class RunDir:
