@@ -7,7 +7,7 @@ weights that the function really gives. A poses, K maps, G groups, D shapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ Real = NDArray[np.float64]
 MakeRasterizer = Callable[[int], Rasterizer]
 BLOCK = 16
 SMALLEST_OFFSET_M = 2e-5
+PIECE = 1 << 13
+"""Texels that are in memory at a time."""
 RIDGE = 1e-6
 """Of the weights' own energy, when maps are solved for."""
 
@@ -85,7 +87,7 @@ def bake(avatar: NeuralAvatar, start: AvatarFile, settings: NeuralSettings, make
     conditions = asked.conditions.cpu().numpy().astype(np.float64)
     residuals, texels = _residuals(avatar, start, layout, asked, make, folder, progress)
     try:
-        bases = [*_components(residuals, texels, layout, count), _coefficients(varying, shape_count)]
+        bases = [*_components(residuals, texels, layout, count), _coefficients(len(asked), [varying], shape_count)]
         layers = fit_layers(conditions, _of_one_size(bases), settings.seed)
         given = apply(layers, conditions)
         split = (len(bases) - 1) * count
@@ -97,7 +99,7 @@ def bake(avatar: NeuralAvatar, start: AvatarFile, settings: NeuralSettings, make
         start,
         mesh=replace(start.mesh, vertices=(start.mesh.vertices + still).astype(np.float32)),
         texture_basis=basis,
-        dynamic_offsets=_solve(given[:, split:], varying).reshape(-1, *still.shape) if varies else None,
+        dynamic_offsets=(_solver(given[:, split:]) @ varying).reshape(-1, *still.shape) if varies else None,
         weights=WeightFunction(standard.mean, standard.scale, standard.clip, layers),
     )
 
@@ -162,29 +164,35 @@ def _members(texels: Texels, layout: Layout, group: int) -> tuple[NDArray[np.int
     return texels.origin[row, column], (row, column)
 
 
+def _pieces(residuals: Float, shown: NDArray[np.int64]) -> Iterator[Float]:
+    """(A, n C) rows of the shown texels, piece by piece."""
+    for first in range(0, len(shown), PIECE):
+        yield residuals[:, shown[first : first + PIECE]].reshape(len(residuals), -1)
+
+
 def _components(residuals: Float, texels: Texels, layout: Layout, count: int) -> list[Real]:
     """For each group (A, K) coefficients of its principal components; they are not centred, so a constant change needs no other place."""
     groups = range(int(layout.group.max()) + 1)
-    return [_coefficients(residuals[:, _members(texels, layout, group)[0]].reshape(len(residuals), -1), count) for group in groups]
+    return [_coefficients(len(residuals), _pieces(residuals, _members(texels, layout, group)[0]), count) for group in groups]
 
 
-def _coefficients(rows: NDArray[np.floating], count: int) -> Real:
-    """(A, X) → (A, K), in the unit of the rows, an entry's mean square taken over X."""
-    gram = np.zeros((len(rows), len(rows)))
-    for first in range(0, rows.shape[1], 1 << 16):
-        piece = rows[:, first : first + (1 << 16)].astype(np.float64)
-        gram += piece @ piece.T
-    energy, vectors = np.linalg.eigh(gram / max(rows.shape[1], 1))
+def _coefficients(length: int, pieces: Iterable[Float], count: int) -> Real:
+    """From pieces (A, X) of A = `length` long rows their (A, K) coefficients, in the unit of the rows, an entry's mean square taken over all X."""
+    gram, width = np.zeros((length, length)), 0
+    for piece in pieces:
+        exact = piece.astype(np.float64)
+        gram += exact @ exact.T
+        width += piece.shape[1]
+    energy, vectors = np.linalg.eigh(gram / max(width, 1))
     largest = np.argsort(energy)[::-1][:count]
     return np.asarray(vectors[:, largest] * np.sqrt(np.maximum(energy[largest], 0.0)))
 
 
-def _solve(weights: Real, rows: NDArray[np.floating]) -> Float:
-    """(K, X): the basis that, with (A, K) weights, comes nearest to (A, X)."""
+def _solver(weights: Real) -> Float:
+    """(K, A): times (A, X) it is the basis that, with (A, K) weights, comes nearest to them."""
     gram = weights.T @ weights
     gram[np.diag_indices(len(gram))] += RIDGE * max(float(np.trace(gram)), 1e-12) / len(gram)
-    solver = np.linalg.solve(gram, weights.T).astype(np.float32)
-    return np.asarray(solver @ rows, np.float32)
+    return np.linalg.solve(gram, weights.T).astype(np.float32)
 
 
 def _texture_basis(residuals: Float, texels: Texels, layout: Layout, weights: Real) -> TextureBasis:
@@ -193,10 +201,10 @@ def _texture_basis(residuals: Float, texels: Texels, layout: Layout, weights: Re
     maps = np.zeros((count, side, side, layout.channels), np.float32)
     for group in range(weights.shape[1]):
         shown, (row, column) = _members(texels, layout, group)
-        if len(shown) == 0:
-            continue
-        solved = _solve(weights[:, group], residuals[:, shown].reshape(len(residuals), -1))
-        maps[:, row, column] = solved.reshape(count, len(shown), layout.channels)
+        solver = _solver(weights[:, group])
+        solved = [solver @ piece for piece in _pieces(residuals, shown)]
+        if solved:
+            maps[:, row, column] = np.concatenate(solved, 1).reshape(count, len(shown), layout.channels)
     return quantise(maps, layout)
 
 
