@@ -22,7 +22,7 @@ from models.raster.cpu import CpuRasterizer
 from realtime.renderer import AvatarRenderer
 from tests.neural_clip import BADGE_ROW, NARROWER, SIZE, Case, make_case
 from training.errors import TrainingError
-from training.neural import REPORT, loop, rasterizer_for, read_normals, refine
+from training.neural import REPORT, loop, mark_of, rasterizer_for, read_normals, refine
 from training.neural.frames import Frames
 from training.neural.judging import FileView
 from training.neural.losses import masked_l1
@@ -165,6 +165,14 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_with(case: Case, tmp_path
     again = Notes()
     refine(case.clip, case.fitted, case.start, short, "cpu", tmp_path, again)
     assert not any("starting anew" in text for text in again.texts)
+
+
+def test_baking_otherwise_needs_no_new_training(case: Case) -> None:
+    def mark(settings: NeuralSettings) -> str:
+        return mark_of(case.start, case.fitted, settings)
+
+    assert mark(SHORT) == mark(replace(SHORT, maps=3)) == mark(replace(SHORT, bake_mixed=9))
+    assert len({mark(SHORT), mark(replace(SHORT, seed=3)), mark(replace(SHORT, size=64))}) == 3
 
 
 def test_a_number_that_is_none_leads_back_to_the_last_good_state(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from training.progress import Progress
 REPORT = "neural.json"
 LEAST_FRAMES = 4
 JUDGED_FRAMES = 16
-_log = logging.getLogger(__name__)
+BAKING_SETTINGS = frozenset({"bake_frames", "bake_mixed", "maps", "map_side", "file_bytes", "dynamic_shapes"})
 
 
 def refine(clip: Clip, fitted: Fitted, start: AvatarFile, settings: NeuralSettings, device: str, folder: Path, progress: Progress) -> AvatarFile:
@@ -115,8 +114,9 @@ def read_normals(path: Path | None, clip: Clip) -> NDArray[np.int8] | None:
 
 
 def mark_of(start: AvatarFile, fitted: Fitted, settings: NeuralSettings) -> str:
-    """Names a training: the same start, fit and settings give the same mark."""
-    mark = hashlib.sha256(repr(settings).encode())
+    """Names a training: the same start, fit and settings, but for those of baking, give the same mark."""
+    trained = {key: value for key, value in asdict(settings).items() if key not in BAKING_SETTINGS}
+    mark = hashlib.sha256(repr(trained).encode())
     arrays = [start.mesh.vertices, start.mesh.faces, start.mesh.uv, fitted.expression, fitted.neck, fitted.translation, np.float64(fitted.focal)]
     if start.texture_basis is not None:
         arrays += [start.texture_basis.maps, start.texture_basis.scale]
