@@ -34,7 +34,7 @@ def test_a_talking_head_passes(tmp_path: Path) -> None:
     assert not any("blink" in finding.found or "mouth" in finding.found or "turns" in finding.found for finding in findings)
 
 
-@pytest.mark.parametrize("name", ["talking_man_512", "talking_woman_1080x1920", "expressive_woman_512"])
+@pytest.mark.parametrize("name", ["talking_woman_1080x1920", "expressive_woman_512"])
 def test_the_real_clips_pass(name: str) -> None:
     assert refusals(check(clip_path(name), Progress())) == []
 
