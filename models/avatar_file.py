@@ -237,7 +237,7 @@ def _mesh(file: TensorFile, region_count: int) -> AvatarMesh:
         uv=uv,
         uv_faces=file.take_indices("uv_faces", (len(faces), 3), len(uv)),
         face_region=_labels(file, "face_region", len(faces), region_count),
-        face_layer=_labels(file, "face_layer", len(faces), 2),
+        face_layer=_labels(file, "face_layer", len(faces), 3),
         skinning_weights=weights / weights.sum(1, keepdims=True),
         joints=file.take("joints", (5, 3), "float32"),
     )

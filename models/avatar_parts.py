@@ -165,7 +165,8 @@ class AvatarMesh:
     face_region: NDArray[np.uint8]
     """(F,) into the avatar's regions."""
     face_layer: NDArray[np.uint8]
-    """(F,): 0 the surface (depth-tested, front faces only; its alpha shows the backdrop), 1 overlay (lashes, hair tips: seen from both sides, blended)."""
+    """(F,): 0 the surface (depth-tested, front faces only; its alpha shows what lies under it), 1 overlay (lashes, hair tips: seen from both sides, blended),
+    2 under (a bust: drawn first, over the backdrop and beneath everything else; depth-tested among itself)."""
     skinning_weights: Float
     """(V, 5), rows sum to one."""
     joints: Float

@@ -46,7 +46,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class BakedAvatar:
-    """V vertices, F triangles, the first `surface_count` of layer 0, the others overlay."""
+    """V vertices, F triangles: the first `surface_count` of layer 0, those from `under_from` on of layer 2, between them the overlay."""
 
     card: AvatarCard
     expression_names: tuple[str, ...]
@@ -64,6 +64,7 @@ class BakedAvatar:
     joints: Float
     faces: Int
     surface_count: int
+    under_from: int
     corner_uv: Float
     """(F, 6): u, v of the three corners."""
     face_region: NDArray[np.uint8]
@@ -161,6 +162,7 @@ def bake(file: AvatarFile) -> BakedAvatar:
         joints=_own(mesh.joints),
         faces=faces,
         surface_count=surface_count,
+        under_from=int((mesh.face_layer < 2).sum()),
         corner_uv=np.ascontiguousarray(mesh.uv[mesh.uv_faces[order]].reshape(-1, 6)),
         face_region=region,
         component=components(faces, count),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,22 @@ BALANCE_EVERY = 16
 """Frames between two looks at how the work is spread: heads move slowly."""
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What the under layer's pixels see: without edge samples, for its outline is in its alpha."""
+
+    face_id: NDArray[np.int32]
+    """(S, S), counted from the layer's first triangle."""
+    nearness: NDArray[np.float32]
+    no_edges: NDArray[np.int32]
+    """(S, S) all -1."""
+
+    @staticmethod
+    def buffers(size: int) -> Under:
+        """Nothing seen yet."""
+        return Under(np.full((size, size), -1, np.int32), np.zeros((size, size), np.float32), np.full((size, size), -1, np.int32))
+
+
 class Passes:
     """Call `begin`, then `pose`, `prepare`, `light` and `rasterize`, `find`, `shade` with every part, each when all parts of the one before are done.
 
@@ -45,9 +63,10 @@ class Passes:
         self._free = [0] * parts
         self._glossy = np.flatnonzero(avatar.glossy[: avatar.surface_count]).astype(np.int32)
         self._glossy_box = (0, 0, 0, 0)
-        self._overlays = np.empty(faces - avatar.surface_count, np.int32)
+        self._overlays = np.empty(avatar.under_from - avatar.surface_count, np.int32)
         self._keys = np.empty(len(self._overlays), np.float32)
         self._overlay_count = 0
+        self._under = Under.buffers(size) if avatar.under_from < faces else None
         self._state = avatar.texture_basis.blank() if avatar.texture_basis else None
         self.surface = Surface(
             points=np.zeros((count, 3), np.float32),
@@ -111,13 +130,18 @@ class Passes:
         )
         if part == 0:
             self._glossy_box = box_around(surface.box, self._glossy)
-            self._overlay_count = sort_far_to_near(surface.points, surface.faces, surface.box, avatar.surface_count, self._overlays, self._keys)
+            self._overlay_count = sort_far_to_near(
+                surface.points, surface.faces[: avatar.under_from], surface.box, avatar.surface_count, self._overlays, self._keys
+            )
 
     def rasterize(self, part: int) -> None:
         """One sample a pixel."""
-        surface = self.surface
+        surface, under, start = self.surface, self._under, self.avatar.under_from
         low, high = self.raster_rows[part], self.raster_rows[part + 1]
         rasterize_rows(surface.points, surface.faces, self.avatar.surface_count, surface.setup, surface.box, low, high, self.face_id, self.nearness)
+        if under is not None:
+            faces, setup, box = surface.faces[start:], surface.setup[start:], surface.box[start:]
+            rasterize_rows(surface.points, faces, len(faces), setup, box, low, high, under.face_id, under.nearness)
 
     def find(self, part: int) -> None:
         """Edge pixels, and eight samples for each."""
@@ -127,8 +151,12 @@ class Passes:
         sample_edges(surface.setup, surface.box, self.avatar.surface_count, low, high, self.edges)
 
     def shade(self, part: int, mirror: bool, out: NDArray[np.uint8]) -> None:
-        """Interior pixels over the backdrop in `out` (size, size, 3)."""
+        """The under layer, then interior pixels, over the backdrop in `out` (size, size, 3)."""
         low, high = self.rows[part], self.rows[part + 1]
+        if self._under is not None:
+            start = self.avatar.under_from
+            beneath = self.surface._replace(faces=self.surface.faces[start:], setup=self.surface.setup[start:])
+            shade_rows(beneath, self._under.face_id, self._under.no_edges, mirror, low, high, out)
         shade_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
         left, right, top, bottom = self._glossy_box
         shade_glossy(self.surface, self.face_id, self.edges.slot, mirror, max(low, top), min(high, bottom), left, right, out)

@@ -13,15 +13,12 @@ from training.clip import Clip
 from training.fitted import Fitted
 from training.portrait.capture_mesh import EYES, PLATE
 from training.portrait.features import parameters_of
-from training.portrait.portrait import Portrait, View, level_of, upscaled
+from training.portrait.portrait import ExactMaps, Portrait, View, level_of, upscaled
 from training.portrait.solve import ridge
 from training.portrait.texels import Samples, Texels, collect, facing_of, filled
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-TURNS = 3
-"""The first features are the head's turns: alpha follows nothing else, for it extrapolates badly."""
-ALPHA_CONSTANT_PENALTY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,6 @@ class AppearanceSettings:
     """Of the maps, in frames that show a texel well."""
     plate_penalty: float = 0.3
     """The same behind the lips, as a share: they are seen less often, and looked at more."""
-    alpha_penalty: float = 20.0
-    """Of alpha on the head's turns."""
     constant_penalty: float = 3.0
     block: int = 8
     robust_rounds: int = 2
@@ -45,8 +40,9 @@ def learn_texture(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArra
     """Base, maps and alpha from the training frames `frames`."""
     coarse, fine = _gather(portrait, clip, fitted, frames, (settings.maps_px, settings.base_px), bands)
     phi = portrait.features(parameters_of(fitted)[frames])
-    maps = _learn_maps(portrait, *coarse, phi, settings, bands)
-    return replace(portrait, base=_learn_base(portrait, *fine, phi, maps, settings, bands), maps=quantised(maps, settings.block, _groups(portrait, *coarse)))
+    maps, levels = _learn_maps(portrait, *coarse, phi, settings, bands), _levels(portrait, coarse[0])
+    base = _learn_base(portrait, *fine, phi, maps, settings, bands)
+    return replace(portrait, base=base, maps=quantised(maps, settings.block, levels), exact=ExactMaps(maps.astype(np.float16), levels))
 
 
 def _gather(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[np.int64], sizes: tuple[int, ...], bands: Bands) -> list[tuple[Texels, Samples]]:
@@ -65,23 +61,17 @@ def _gather(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[np.i
 
 
 def _learn_maps(portrait: Portrait, texels: Texels, samples: Samples, phi: Float, settings: AppearanceSettings, bands: Bands) -> Float:
-    """(K, S, S, 4): what a feature of one adds to colour and alpha."""
+    """(K, S, S, 3): what a feature of one adds to the colours."""
     size, count = settings.maps_px, phi.shape[2]
     level = level_of(texels.mean(portrait.lower))
     penalty = _penalty(portrait, texels, settings)
     solved = ridge(samples.colour, samples.weight, phi, level, penalty, settings.constant_penalty, _means(texels, samples), bands)
-    alpha = np.zeros((len(texels), count, 1), np.float32)
-    turns, opaque = np.ascontiguousarray(phi[:, :, :TURNS]), np.full((len(texels), 1), 255.0, np.float32)
-    alpha_penalty = np.full(len(texels), settings.alpha_penalty, np.float32)
-    alpha[:, :TURNS] = ridge(samples.alpha[..., None], samples.view, turns, level, alpha_penalty, ALPHA_CONSTANT_PENALTY, opaque, bands)[:, 1:]
-    alpha *= _outer(portrait, texels)[:, None, None]
-    both = np.asarray(np.concatenate([solved[:, 1:], alpha], 2).reshape(len(texels), -1), np.float32)
-    images = texels.image(both)
-    maps: Float = filled(images, texels.covered()).reshape(size, size, count, 4).transpose(2, 0, 1, 3)
+    images = texels.image(solved[:, 1:].reshape(len(texels), -1))
+    maps: Float = filled(images, texels.covered()).reshape(size, size, count, 3).transpose(2, 0, 1, 3)
     return maps
 
 
-def _groups(portrait: Portrait, texels: Texels, samples: Samples) -> Float:
+def _levels(portrait: Portrait, texels: Texels) -> Float:
     """(S, S): which level of the features a texel follows."""
     level = level_of(texels.mean(portrait.lower)).astype(np.float32)
     return filled(texels.image(level[:, None]), texels.covered())[..., 0]
@@ -110,7 +100,7 @@ def _means(texels: Texels, samples: Samples) -> Float:
 def _learn_base(portrait: Portrait, texels: Texels, samples: Samples, phi: Float, maps: Float, settings: AppearanceSettings, bands: Bands) -> Float:
     """(B, B, 4): what remains of the colours when the maps' share is taken out, and the matte's mean as alpha."""
     level = level_of(texels.mean(portrait.lower))
-    coefficients = np.stack([upscaled(image[..., :3], settings.base_px).reshape(-1, 3)[texels.index] for image in maps], 1)
+    coefficients = np.stack([upscaled(image, settings.base_px).reshape(-1, 3)[texels.index] for image in maps], 1)
     base, weight = _means(texels, samples), np.zeros(len(texels), np.float32)
     for _ in range(settings.robust_rounds):
 
@@ -146,15 +136,15 @@ def _outer(portrait: Portrait, texels: Texels) -> Float:
     return outer
 
 
-def quantised(images: Float, block: int, groups: Float) -> TextureBasis:
-    """(K, S, S, C) grey levels for a feature of one → int8 with a scale for every block; `groups` (S, S): the row of the features each texel uses."""
+def quantised(images: Float, block: int, levels: Float) -> TextureBasis:
+    """(K, S, S, C) grey levels for a feature of one → int8 with a scale for every block; `levels` (S, S): the row of the features each texel uses."""
     count, size, _, channels = images.shape
     along = size // block
     split = images.reshape(count, along, block, along, block, channels)
     largest = np.abs(split).max((2, 4, 5))
     scale = np.maximum(largest, 1e-6) / 127.0
     whole = np.rint(split / scale[:, :, None, :, None, None]).astype(np.int8).reshape(count, size, size, channels)
-    group = np.rint(groups.reshape(along, block, along, block).mean((1, 3))).astype(np.uint8).reshape(-1)
+    group = np.rint(levels.reshape(along, block, along, block).mean((1, 3))).astype(np.uint8).reshape(-1)
     return TextureBasis(whole, scale.reshape(count, -1).astype(np.float32), block, group)
 
 

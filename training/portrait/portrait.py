@@ -36,6 +36,16 @@ NOSE_ROOT, UNDER_NOSE = 168, 2
 """Landmarks between which upper face gives way to lower."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExactMaps:
+    """The texture's maps before they were rounded and put in blocks: what a baked avatar is compared with."""
+
+    maps: NDArray[np.float16]
+    """(K, S, S, 3) grey levels for a feature of one."""
+    levels: Float
+    """(S, S) the row of the features that a texel follows."""
+
+
 @dataclass(frozen=True)
 class Portrait:
     """V vertices of the capture mesh; K features; R x R base texture, S x S maps."""
@@ -52,6 +62,7 @@ class Portrait:
     base: Float
     """(R, R, 4) RGBA, 0…255."""
     maps: TextureBasis | None = None
+    exact: ExactMaps | None = None
 
     @property
     def lower(self) -> Float:
@@ -92,6 +103,16 @@ class Portrait:
         """Ready to be posed and drawn, without a detour through a compressed picture."""
         return replace(bake(self.draft()), texture=Texture.of(picture(self.base)))
 
+    def texture_at(self, parameters: Float) -> Float:
+        """(R, R, 4): the texture that exact arithmetic gives for parameters (13 + E,)."""
+        assert self.exact is not None
+        phi = self.features(parameters[None])[:, 0]
+        weights = phi[np.rint(self.exact.levels).astype(int)]
+        added = np.einsum("yxk,kyxc->yxc", weights, self.exact.maps.astype(np.float32))
+        texture = self.base.copy()
+        texture[..., :3] += upscaled(added, len(texture))
+        return np.clip(texture, 0.0, 255.0)
+
     def _weights(self, dynamic: int) -> WeightFunction | None:
         maps = self.features.maps
         parts = [] if self.maps is None else [maps[:, : len(self.maps.maps)].reshape(-1, maps.shape[2])]
@@ -105,8 +126,9 @@ class Portrait:
     def save(self, path: Path) -> None:
         """Everything but the mesh, which follows from the head and the identity."""
         maps = {} if self.maps is None else {f"maps_{field.name}": getattr(self.maps, field.name) for field in fields(self.maps)}
+        exact = {} if self.exact is None else {f"exact_{field.name}": getattr(self.exact, field.name) for field in fields(self.exact)}
         features = {f"features_{field.name}": getattr(self.features, field.name) for field in fields(self.features)}
-        np.savez(path, focal=self.focal, translation=self.translation, shape=self.shape, dynamic=self.dynamic, base=self.base, **features, **maps)
+        np.savez(path, focal=self.focal, translation=self.translation, shape=self.shape, dynamic=self.dynamic, base=self.base, **features, **maps, **exact)
 
     @staticmethod
     def load(path: Path, mesh: CaptureMesh) -> Portrait:
@@ -117,7 +139,8 @@ class Portrait:
         maps = None
         if "maps_maps" in values:
             maps = TextureBasis(values["maps_maps"], values["maps_scale"], int(values["maps_block"]), values["maps_group"])
-        kept = (values["translation"], features, values["shape"], values["dynamic"], values["base"], maps)
+        exact = ExactMaps(values["exact_maps"], values["exact_levels"]) if "exact_maps" in values else None
+        kept = (values["translation"], features, values["shape"], values["dynamic"], values["base"], maps, exact)
         return Portrait(mesh, float(values["focal"]), *kept)
 
 

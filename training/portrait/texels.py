@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,7 +61,7 @@ class Texels:
         values: Float = np.einsum("nk,nk...->n...", self.barycentrics, vertex_values[self.corners]).astype(np.float32)
         return values
 
-    def image(self, values: Float) -> Float:
+    def image(self, values: NDArray[Any]) -> Float:
         """(R, R, C) of (N, C), zero off the mesh."""
         out = np.zeros((self.size * self.size, values.shape[1]), np.float32)
         out[self.index] = values
@@ -152,9 +153,10 @@ def sample_texels(
         view[i] = int(SEEN * max(clear, 0.15))
 
 
-def filled(values: Float, known: Float) -> Float:
+def filled(values: NDArray[Any], known: NDArray[Any]) -> Float:
     """(R, R, C) continued into where `known` (R, R), 0…1, is small: weighted means of ever coarser levels (Gortler et al., "The Lumigraph", 1996)."""
-    levels: list[tuple[Float, Float]] = [(values * known[..., None], known)]
+    known = known.astype(np.float32)
+    levels: list[tuple[Float, Float]] = [(values.astype(np.float32) * known[..., None], known)]
     while min(levels[-1][1].shape) > 2:
         colour, weight = levels[-1]
         size = (max(weight.shape[1] // 2, 1), max(weight.shape[0] // 2, 1))
