@@ -89,20 +89,20 @@ class Smoothing:
 
 
 OWN_SMOOTHING = Smoothing(
-    brows=OneEuroSettings(3.0, 8.0, 8.0),
-    blinks=OneEuroSettings(10.0, 12.0, 8.0),
-    lids=OneEuroSettings(5.0, 8.0, 8.0),
-    mouth=OneEuroSettings(6.0, 8.0, 8.0),
-    jaw=OneEuroSettings(6.0, 10.0, 8.0),
-    other=OneEuroSettings(6.0, 4.0, 8.0),
-    turn=OneEuroSettings(10.0, 40.0, 8.0),
-    gaze=OneEuroSettings(6.0, 10.0, 8.0),
-    lean=OneEuroSettings(10.0, 120.0, 8.0),
-    jaw_joint=OneEuroSettings(6.0, 24.0, 8.0),
+    brows=OneEuroSettings(3.0, 64.0, 8.0),
+    blinks=OneEuroSettings(10.0, 96.0, 8.0),
+    lids=OneEuroSettings(5.0, 64.0, 8.0),
+    mouth=OneEuroSettings(6.0, 64.0, 8.0),
+    jaw=OneEuroSettings(6.0, 80.0, 8.0),
+    other=OneEuroSettings(6.0, 32.0, 8.0),
+    turn=OneEuroSettings(5.0, 400.0, 8.0),
+    gaze=OneEuroSettings(6.0, 80.0, 8.0),
+    lean=OneEuroSettings(5.0, 1600.0, 8.0),
+    jaw_joint=OneEuroSettings(6.0, 192.0, 8.0),
 )
-"""For the avatar's own person: quicker, for beside their own picture any lag shows. Head and place lag less than 0.3 of a thirtieth of a second at 0.16 radians
-and 0.05 distances a second (medians of two real clips), and less when faster. The expression's cutoffs are those that came closest to the same parameters
-smoothed without delay; with none at all it came no closer."""
+"""For the avatar's own person: quick, for beside their own picture any lag shows. On the held-out part of a talking man, refined, his face came 0.55
+pixels (of 512) from where it should be, and 0.58 after these filters; with cutoffs that lag 0.3 frames at the median speed, 0.95. What they take away is
+the noise of a head at rest."""
 
 
 @dataclass(frozen=True, slots=True)
