@@ -87,8 +87,8 @@ class NeuralSettings:
     """At most so many frames are learned from, evenly spread."""
     bake_frames: int = 200
     """At most so many frames are looked at when the networks are baked."""
-    bake_mixed: int = 200
-    """So many made-up poses are looked at beside them."""
+    bake_mixed: int = 400
+    """So many made-up poses are looked at beside them; more is better for frames that were never seen (docs/neural.md)."""
     maps: int = 24
     """Texture maps of the baked avatar, at most."""
     map_side: int = 256
@@ -116,11 +116,11 @@ class NeuralSettings:
             patience=2,
             max_frames=300,
             bake_frames=120,
-            bake_mixed=120,
+            bake_mixed=240,
         )
         chosen = full if preset == "full" else quick
         if device != "cpu":
             return chosen
         stages = tuple(replace(stage, epochs=min(stage.epochs, 12), batch=min(stage.batch, 4)) for stage in quick.stages)
-        small = replace(quick, size=128, networks=SMALL, stages=stages, max_frames=60, bake_frames=40, bake_mixed=80)
+        small = replace(quick, size=128, networks=SMALL, stages=stages, max_frames=60, bake_frames=40, bake_mixed=160)
         return replace(small, size=192, max_frames=120) if preset == "full" else small
