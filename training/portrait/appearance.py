@@ -122,6 +122,7 @@ def _alpha(portrait: Portrait, texels: Texels, samples: Samples) -> Float:
     alpha = np.where(weight > 0.0, total / np.maximum(weight, 1e-6), 255.0)
     known = texels.image(np.minimum(weight / 4.0, 1.0)[:, None])[..., 0]
     smooth = filled(texels.image(alpha[:, None].astype(np.float32)), known)
+    smooth = (255.0 + known[..., None] * (smooth - 255.0)).astype(np.float32)
     outer = _outer(portrait, texels)
     flat = smooth.reshape(-1)
     flat[texels.index] = (255.0 + outer * (flat[texels.index] - 255.0)) * texels.mean(portrait.mesh.fade)

@@ -1,6 +1,8 @@
 """Neck, shoulders and clothes: a card in the plane of the neck that follows it, painted with what the clip shows below the head; and the room behind.
 
-The head's own surface fades out down the neck, over the card. The card moves with the neck joint, not with the head's turns.
+The head's own surface fades out down the neck, over the card. The card does not turn with the head. How much of the neck's moves shoulders make differs from
+clip to clip, so that share is measured; the card then stands so much farther away, and larger, that it seems to move by that share and no more. Cloth moves by
+itself, too, and a mean over frames is a blur: one frame paints the card, and the others only what its head hides.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ SPARE = 0.12
 """The card reaches so far beyond the picture's sides, in picture sides: what leaning uncovers is continued."""
 HEAD_CLEARANCE_PX = 5
 """The card learns nothing so close to the head's surface: chins cast shadows."""
+SHARES = (0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
+"""Of the neck's moves that a bust may make."""
+TRIAL_FRAMES = 24
+OTHERS = 1e-5
+"""What frames weigh beside the one that paints the card."""
 COVERED = 0.6
 """The head hides the card where its surface is more opaque than this."""
 
@@ -46,7 +53,8 @@ class Bust:
 def learn_bust(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[np.int64]) -> Bust:
     """From the training frames `frames`, each shifted and scaled so that its neck stands where it stands on average."""
     size, mean = clip.size, portrait.translation
-    depth = -(float(mean[2]) + float(portrait.mesh.joints[NECK, 2]))
+    share, model = follow_share(portrait, clip, fitted, frames)
+    depth = neck_depth(portrait) / share
     top = _top(portrait, size)
     spare = round(SPARE * size)
     width, height = size + 2 * spare, size - top + spare
@@ -62,16 +70,42 @@ def learn_bust(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[n
         free = np.asarray(inside * (1.0 - cv2.warpAffine(hidden, to_card, (width, height), flags=cv2.INTER_LINEAR, borderValue=1.0)), np.float32)
         shown = cv2.warpAffine(np.ascontiguousarray(clip.frames[frame]), to_card, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
         person = np.asarray(cv2.warpAffine(matte, to_card, (width, height), flags=cv2.INTER_LINEAR), np.float32)
+        free *= 1.0 if frame == model else OTHERS
         part = free * np.clip((person - 0.6) / 0.4, 0.0, 1.0)
         total += shown * part[..., None]
         weight += part
         cover += person * free
         looks += free
-    colour = filled(total / np.maximum(weight, 1e-3)[..., None], np.minimum(weight / 3.0, 1.0))
-    known = np.minimum(looks / 3.0, 1.0)
-    alpha = filled((cover / np.maximum(looks, 1e-3))[..., None], known)
+    colour = filled(total / np.maximum(weight, 1e-9)[..., None], np.minimum(weight / OTHERS, 1.0))
+    known = np.minimum(looks / OTHERS, 1.0)
+    alpha = filled((cover / np.maximum(looks, 1e-9))[..., None], known)
     picture = np.concatenate([colour, 255.0 * _grounded(alpha, known)], 2)
     return _card(np.clip(np.rint(picture), 0, 255).astype(np.uint8), mean, depth, fitted.focal * size, size, spare, top)
+
+
+def neck_depth(portrait: Portrait) -> float:
+    """Metres from the camera, on average."""
+    return -(float(portrait.translation[2]) + float(portrait.mesh.joints[NECK, 2]))
+
+
+def follow_share(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[np.int64]) -> tuple[float, int]:
+    """Of SHARES the one that makes the pictures below the head most alike once the moves are taken back, and the frame that is most like all."""
+    size, top = clip.size, _top(portrait, clip.size)
+    some = frames[np.unique(np.linspace(0, len(frames) - 1, TRIAL_FRAMES).astype(int))]
+    matte = np.min([clip.mattes[frame] for frame in some], axis=0)
+    below = np.zeros((size, size), bool)
+    below[min(top + round(0.15 * size), size - 8) :] = True
+    torso = cv2.dilate(matte, np.ones((25, 25), np.uint8)) > 127
+    found: list[tuple[float, float, int]] = []
+    for share in SHARES:
+        still = []
+        for frame in some:
+            to_card = _to_card(fitted.translation[frame], portrait.translation, neck_depth(portrait) / share, fitted.focal * size, size, 0, 0)
+            still.append(cv2.warpAffine(np.ascontiguousarray(clip.frames[frame]), to_card, (size, size), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE))
+        stack = np.array(still)[:, below & torso]
+        off = np.abs(stack - np.median(stack, axis=0)).mean((1, 2))
+        found.append((float(off.mean()), share, int(some[int(np.argmin(off))])))
+    return min(found)[1:]
 
 
 def _top(portrait: Portrait, size: int) -> int:
