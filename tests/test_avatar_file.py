@@ -73,7 +73,7 @@ def broken(avatar: AvatarFile, case: str) -> AvatarFile:
         "vertices": {"mesh": replace(mesh, vertices=nan)},
         "faces": {"mesh": replace(mesh, faces=mesh.faces + 1)},
         "uv should": {"mesh": replace(mesh, uv=mesh.uv + 1.0)},
-        "face_layer": {"mesh": replace(mesh, face_layer=mesh.face_layer + 1)},
+        "face_layer": {"mesh": replace(mesh, face_layer=mesh.face_layer + 2)},
         "face_region": {"regions": avatar.regions[:2]},
         "skinning_weights": {"mesh": replace(mesh, skinning_weights=mesh.skinning_weights * 0.9)},
         "expression names": {"expression_names": (*avatar.expression_names, "more"), "ranges": type(avatar.ranges).usual(4)},

@@ -102,7 +102,40 @@ def test_a_missing_result_is_made_anew(tmp_path: Path, options: Options) -> None
     run.avatar.unlink()
     again = Stages()
     train(tmp_path / "anna", options, again)
-    assert again.ran == ["bake"]
+    assert again.ran == ["bake", "evaluate"]
+
+
+def test_another_avatar_in_its_place_is_made_anew(tmp_path: Path, options: Options) -> None:
+    """As a kill leaves it that hits bake --force after the avatar took its place."""
+    run = train(tmp_path / "anna", options, Stages())
+    run.avatar.write_bytes(b"another avatar")
+    again = Stages()
+    train(tmp_path / "anna", options, again)
+    assert again.ran == ["bake", "evaluate"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_was_made_from_an_earlier_edition_is_stale(tmp_path: Path, options: Options, stage: str) -> None:
+    run = train(tmp_path / "anna", options, Stages())
+    after = list(STAGES[STAGES.index(stage) + 1 :])
+    with run.locked():
+        run_stages(run, options, [stage], Progress(), True, Stages().load)
+        for later in after[1:]:
+            with pytest.raises(TrainingError, match=f"needs the stage {after[0]}, which was made of something else"):
+                run_stages(run, options, [later], Progress(), load=Stages().load)
+    again, third = Stages(), Stages()
+    train(tmp_path / "anna", options, again)
+    train(tmp_path / "anna", options, third)
+    assert (again.ran, third.ran) == (after, [])
+
+
+def test_a_stage_that_failed_anew_leaves_the_later_ones_fresh(tmp_path: Path, options: Options) -> None:
+    run = train(tmp_path / "anna", options, Stages())
+    with run.locked(), pytest.raises(TrainingError, match="no"):
+        run_stages(run, options, ["fit"], Progress(), True, Stages("fit", TrainingError("no")).load)
+    again = Stages()
+    train(tmp_path / "anna", options, again)
+    assert again.ran == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), TrainingError("no")])
@@ -172,7 +205,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, options: Options) -> 
     assert not list(run.path.glob("*.scratch")) + list(run.path.glob("*.partial"))
 
 
-def test_a_scratch_folder_of_another_making_is_emptied(tmp_path: Path, options: Options) -> None:
+@pytest.mark.parametrize("change", ["preset", "edition"])
+def test_a_scratch_folder_of_another_making_is_emptied(tmp_path: Path, options: Options, change: str) -> None:
     with other_process(tmp_path / "anna", options, "kill") as process:
         process.wait(60)
 
@@ -184,9 +218,9 @@ def test_a_scratch_folder_of_another_making_is_emptied(tmp_path: Path, options: 
 
     run = RunDir(tmp_path / "anna")
     with run.locked():
-        changed = replace(options, preset="full")
+        changed = replace(options, preset="full") if change == "preset" else options
         prepare(run, changed, False)
-        run_stages(run, changed, STAGES[:2], Progress(), load=load)
+        run_stages(run, changed, STAGES[:2], Progress(), change == "edition", load)
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path, options: Options) -> None:
@@ -201,16 +235,22 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path, options: Options) -
     train(tmp_path / "anna", options, Stages())
 
 
+def interrupted(run: RunDir) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("moment", ["before run.json", "after the old folder went"])
 def test_a_kill_between_the_renames_is_seen(tmp_path: Path, options: Options, moment: str) -> None:
+    """As at --force, where fingerprints are those of the edition before."""
     run = train(tmp_path / "anna", options, Stages())
     if moment == "before run.json":
-        (run.path / "fit" / ".fingerprint").write_text("of the next one", encoding="ascii")
+        with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch, run.work("fit", run.record("fit")["fingerprint"]):
+            patch.setattr(RunDir, "_write", interrupted)
     else:
         (run.path / "fit").rename(run.path / "fit.old")
     again = Stages()
     train(tmp_path / "anna", options, again)
-    assert again.ran == ["fit"]
+    assert again.ran == ["fit", "train", "bake", "evaluate"]
     assert not (run.path / "fit.old").exists()
 
 

@@ -78,7 +78,7 @@ def run_stages(
     for needed in STAGES[: STAGES.index(wanted[0])]:
         if not run.is_done(needed, prints[needed]):
             made_otherwise = run.record(needed)["state"] == "done"
-            why = "was made of something else (another preset, head or clip)" if made_otherwise else "has not been run"
+            why = "was made of something else (another preset, head or clip, or a stage before it was made anew)" if made_otherwise else "has not been run"
             raise TrainingError(f"{wanted[0]} needs the stage {needed}, which {why}. Run: python -m training all CLIP --name {run.name}")
     for number, name in enumerate(wanted, 1):
         progress.stage(name, number, len(wanted))

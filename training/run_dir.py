@@ -1,18 +1,21 @@
 """The folder of one run: what it is made of (run.json), one folder a stage, and the avatar. Made so that a kill at any moment loses one stage at most.
 
 A stage works in `<stage>.partial/`, which takes the stage's name when it is done; run.json is always written whole. What a stage was made from is its
-fingerprint: the options that matter to it and the fingerprints of the stages before it. It stands in run.json and in the folder itself; only where both agree
-is the stage done.
+fingerprint (the options that matter to it and the fingerprints of the stages before it) and the edition of the stage before it: every time that a stage is made
+gives it a new edition, so that what was made from an earlier one is stale. Fingerprint and edition stand in run.json and in the folder itself; only where both
+agree is the stage done.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,11 +71,11 @@ class RunDir:
         folder = self.path / (stage + SCRATCH)
         folder.mkdir(parents=True, exist_ok=True)
         if stage == self._working:
-            (folder / FINGERPRINT_FILE).write_text(self._state["running"][stage]["fingerprint"], encoding="ascii")
+            (folder / FINGERPRINT_FILE).write_text(_mark(self._state["running"][stage], "made_from"), encoding="ascii")
         return folder
 
     def record(self, stage: str) -> dict[str, Any]:
-        """`state` (missing, running, done), `seconds`, `peak_memory_mib`, `fingerprint`, and `values`: what the stage reported. A copy."""
+        """`state` (missing, running, done), `seconds`, `peak_memory_mib`, what it was made from, and `values`: what the stage reported. A copy."""
         if stage == self._working or stage not in self._state["stages"]:
             running = self._state["running"].get(stage)
             return json.loads(json.dumps(running)) if running else {"state": "missing", "values": {}}
@@ -86,15 +89,12 @@ class RunDir:
         self._write()
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
-        """Whether the stage was finished from exactly this, and is still there."""
+        """Whether the stage was finished from exactly this and from the stage before it as that is now, and is still there."""
         record = self._state["stages"].get(stage, {})
-        if record.get("state") != "done" or record.get("fingerprint") != fingerprint:
+        if record.get("state") != "done" or record.get("fingerprint") != fingerprint or record.get("made_from", "") != self._edition_before(stage):
             return False
-        try:
-            there = (self.path / stage / FINGERPRINT_FILE).read_text(encoding="ascii") == fingerprint
-        except (OSError, UnicodeDecodeError):
-            return False
-        return there and (stage != "bake" or self.avatar.is_file())
+        there = _text(self.path / stage / FINGERPRINT_FILE) == _mark(record, "edition")
+        return there and (stage != "bake" or self._avatar_hash() == record.get("avatar_sha256"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -131,7 +131,7 @@ class RunDir:
             began, memory = time.monotonic(), PeakMemory()
             try:
                 yield
-                self._finish(stage, fingerprint, time.monotonic() - began, memory.mib())
+                self._finish(stage, time.monotonic() - began, memory.mib())
             finally:
                 self._working = None
                 self._state["running"] = {}
@@ -142,22 +142,38 @@ class RunDir:
         for leftover in (stage + PARTIAL, stage + OLD):
             shutil.rmtree(self.path / leftover, ignore_errors=True)
         scratch = self.path / (stage + SCRATCH)
-        if scratch.exists() and _text(scratch / FINGERPRINT_FILE) != fingerprint:
+        running = {"state": "running", "fingerprint": fingerprint, "edition": uuid.uuid4().hex, "made_from": self._edition_before(stage), "values": {}}
+        if scratch.exists() and _text(scratch / FINGERPRINT_FILE) != _mark(running, "made_from"):
             shutil.rmtree(scratch)
         self._working = stage
-        self._state["running"] = {stage: {"state": "running", "fingerprint": fingerprint, "values": {}}}
+        self._state["running"] = {stage: running}
         self._write()
         self.folder(stage)
 
-    def _finish(self, stage: str, fingerprint: str, seconds: float, peak_mib: float) -> None:
+    def _edition_before(self, stage: str) -> str:
+        """Of the stage before, as it is now; empty where there is none."""
+        place = STAGES.index(stage)
+        edition: str = self._state["stages"].get(STAGES[place - 1], {}).get("edition", "") if place else ""
+        return edition
+
+    def _avatar_hash(self) -> str:
+        """Of the avatar file; empty where there is none."""
+        try:
+            return hashlib.sha256(self.avatar.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return ""
+
+    def _finish(self, stage: str, seconds: float, peak_mib: float) -> None:
         partial, final, old = (self.path / (stage + end) for end in (PARTIAL, "", OLD))
-        (partial / FINGERPRINT_FILE).write_text(fingerprint, encoding="ascii")
+        running = self._state["running"][stage]
+        (partial / FINGERPRINT_FILE).write_text(_mark(running, "edition"), encoding="ascii")
         if final.exists():
             final.rename(old)
         partial.rename(final)
-        values = self._state["running"][stage]["values"]
-        figures = {"state": "done", "seconds": round(seconds, 3), "peak_memory_mib": round(peak_mib, 1)}
-        self._state["stages"][stage] = figures | {"fingerprint": fingerprint, "values": values}
+        record = running | {"state": "done", "seconds": round(seconds, 3), "peak_memory_mib": round(peak_mib, 1)}
+        if stage == "bake":
+            record["avatar_sha256"] = self._avatar_hash()
+        self._state["stages"][stage] = record
         self._state["running"] = {}
         self._write()
         for leftover in (old, self.path / (stage + SCRATCH)):
@@ -202,6 +218,11 @@ def _read(path: Path) -> dict[str, Any]:
     if not all(shapes) or not state["stages"].keys() <= set(STAGES):
         raise TrainingError(f"{path} is damaged: it should hold about, stages and running. {advice}")
     return state
+
+
+def _mark(record: dict[str, Any], edition: str) -> str:
+    """What a folder says of itself."""
+    return f"{record['fingerprint']} {record.get(edition, '')}".strip()
 
 
 def _text(path: Path) -> str | None:
