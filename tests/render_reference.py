@@ -154,10 +154,13 @@ def render_reference(avatar: AvatarFile, params: HeadParams, backdrop: NDArray[n
     """(size, size, 3) 0…255, without badge, over a (size, size, 3) backdrop."""
     scene, mesh = reference_scene(avatar, params, backdrop), avatar.mesh
     rasterizer = ReferenceRasterizer(*scene.picture.shape[1::-1])
-    surface = np.flatnonzero(mesh.face_layer == 0)
-    seen = rasterizer.rasterize(scene.points, mesh.faces[surface])
-    hit = seen.face_id >= 0
-    scene.lay(Fragments(np.where(hit, surface[seen.face_id], -1).astype(np.int32), seen.barycentrics, seen.depth), hit)
+    for layer in (2, 0):
+        surface = np.flatnonzero(mesh.face_layer == layer)
+        if not len(surface):
+            continue
+        seen = rasterizer.rasterize(scene.points, mesh.faces[surface])
+        hit = seen.face_id >= 0
+        scene.lay(Fragments(np.where(hit, surface[seen.face_id], -1).astype(np.int32), seen.barycentrics, seen.depth), hit)
     overlay = np.flatnonzero(mesh.face_layer == 1)
     for face in overlay[np.argsort(-scene.points[mesh.faces[overlay], 2].sum(1), kind="stable")]:
         for turned in (slice(None), slice(None, None, -1)):
