@@ -113,7 +113,7 @@ def fit_surface(
             portrait = replace(portrait, features=features)
         portrait = learn_texture(portrait, clip, fitted, some, plan.texture, bands)
         settings = replace(plan.registration, rigid=number == 0)
-        fitted, flows = register(portrait, clip, fitted, used, settings, bands.count, progress)
+        fitted, flows = register(portrait, clip, fitted, start, used, settings, bands.count, progress)
         medians.append(flows.median_px)
         if number >= rounds - plan.surface_rounds:
             portrait = refine_surface(portrait, clip, fitted, flows, plan.surface)
@@ -121,7 +121,7 @@ def fit_surface(
     held_out = np.flatnonzero(clip.held_out)
     for number in range(plan.final_rounds):
         settings = replace(plan.registration, rigid=number == 0)
-        fitted, flows = register(portrait, clip, fitted, held_out, settings, bands.count, progress)
+        fitted, flows = register(portrait, clip, fitted, start, held_out, settings, bands.count, progress)
         medians.append(flows.median_px)
     return portrait, fitted, medians
 

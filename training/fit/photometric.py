@@ -53,6 +53,10 @@ class RegistrationSettings:
     """How far a round may move an expression weight, against flows of a pixel."""
     gaze_sigma: float = 0.05
     jaw_sigma: float = 0.03
+    expression_anchor: float = 0.12
+    """How far an expression weight strays from what the landmarks say: flows err, too, and round after round they would carry a mouth away."""
+    gaze_anchor: float = 0.1
+    jaw_anchor: float = 0.06
     flow_sigma_px: float = 2.0
     """What a single vertex's flow is worth: neighbours err together."""
 
@@ -79,9 +83,16 @@ class _Worker(local):
 
 
 def register(
-    portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[np.int64], settings: RegistrationSettings, threads: int, progress: Progress
+    portrait: Portrait,
+    clip: Clip,
+    fitted: Fitted,
+    anchor: Fitted,
+    frames: NDArray[np.int64],
+    settings: RegistrationSettings,
+    threads: int,
+    progress: Progress,
 ) -> tuple[Fitted, Flows]:
-    """One round over `frames`; parameters of other frames stay."""
+    """One round over `frames`; parameters of other frames stay. `anchor`: what the landmarks say, near which expression, gaze and jaw remain."""
     avatar = portrait.baked()
     worker = _Worker(avatar, clip.size)
     motion = _Motion(portrait, settings)
@@ -94,7 +105,7 @@ def register(
     def one(k: int) -> None:
         frame = int(frames[k])
         flow, seen = _measure(worker, clip, fitted, frame)
-        step = motion.step(worker.view, flow, seen, fitted, frame)
+        step = motion.step(worker.view, flow, seen, fitted, anchor, frame)
         before = worker.view.points.copy()
         for name, value in step.items():
             out[name][frame] = value
@@ -146,7 +157,7 @@ class _Motion:
         self._eyes = mesh.of(*EYES)
         self._has_jaw = "jawOpen" not in portrait.mesh.expression_names
 
-    def step(self, view: View, flow: Float, seen: NDArray[np.bool_], fitted: Fitted, frame: int) -> dict[str, Float]:
+    def step(self, view: View, flow: Float, seen: NDArray[np.bool_], fitted: Fitted, anchor: Fitted, frame: int) -> dict[str, Float]:
         """The frame's new parameters."""
         old = {name: getattr(fitted, name)[frame] for name in ("neck", "translation", "gaze", "jaw", "expression")}
         chosen = np.flatnonzero(seen & self._usable)
@@ -164,6 +175,9 @@ class _Motion:
         precision, low, high = self._limits(old)
         hessian = rows.T @ rows + np.diag(precision)
         gradient = -rows.T @ (flow[chosen] * weight[:, None]).ravel()
+        held, strayed = self._anchored(old, anchor, frame)
+        hessian[np.diag_indices(len(held))] += held
+        gradient += held * strayed
         delta = boxed_step(hessian, gradient, low, high)
         return self._moved(old, delta)
 
@@ -177,6 +191,14 @@ class _Motion:
         low = np.concatenate([-reach, np.minimum(lowest - old["expression"], 0.0)])
         high = np.concatenate([reach, np.maximum(highest - old["expression"], 0.0)])
         return np.concatenate([*pose, np.full(count, firm / settings.expression_sigma**2)]), low, high
+
+    def _anchored(self, old: dict[str, Float], anchor: Fitted, frame: int) -> tuple[Double, Double]:
+        """Precision of the distance from the anchor, and that distance; zero for the pose, which pictures tell better than landmarks."""
+        settings = self._settings
+        names = (("gaze", settings.gaze_anchor), ("jaw", settings.jaw_anchor), ("expression", settings.expression_anchor))
+        away = [np.asarray(old[name] - getattr(anchor, name)[frame], np.float64).ravel() for name, _ in names]
+        held = [np.full(len(part), sigma**-2.0) for part, (_, sigma) in zip(away, names, strict=True)]
+        return np.concatenate([np.zeros(6), *held]), np.concatenate([np.zeros(6), *away])
 
     def _moved(self, old: dict[str, Float], delta: Double) -> dict[str, Float]:
         turned = to_axis_angle(to_matrix(delta[:3]) @ to_matrix(old["neck"]))
