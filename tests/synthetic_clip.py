@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ FPS = 25.0
 YAW_DEG, PITCH_DEG, ROLL_DEG = 15.0, 5.0, 3.0
 HELD_OUT = 0.2
 ZOOM = 1.35
+TURNS = 1.3
+"""Of the head, to both sides, in a clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,14 @@ def wall(size: int) -> NDArray[np.uint8]:
 
 
 def motion(names: tuple[str, ...], focal: float, place: tuple[float, float, float], count: int) -> Fitted:
-    """Turns over one and a half times in `count` frames, so that the held-out ones show nothing that the others never do."""
-    phase = 2.0 * np.pi * np.arange(count) / (count / 1.6)
-    neck = np.radians(np.stack([PITCH_DEG * np.sin(2.3 * phase), YAW_DEG * np.sin(phase), ROLL_DEG * np.sin(1.7 * phase)], 1))
+    """Slow enough to be followed from frame to frame; the held-out frames at the end show little that the others never do."""
+    phase = 2.0 * np.pi * TURNS * np.arange(count) / count
+    neck = np.radians(np.stack([PITCH_DEG * np.sin(1.6 * phase), YAW_DEG * np.sin(phase), ROLL_DEG * np.sin(1.3 * phase)], 1))
     expression = np.zeros((count, len(names)), np.float32)
-    expression[:, names.index("jawOpen")] = 0.25 - 0.25 * np.cos(3.1 * phase)
+    expression[:, names.index("jawOpen")] = 0.25 - 0.25 * np.cos(2.1 * phase)
     expression[:, [names.index("mouthSmileLeft"), names.index("mouthSmileRight")]] = (0.35 + 0.35 * np.sin(1.3 * phase))[:, None]
     expression[:, names.index("mouthPucker")] = np.clip(0.5 * np.sin(2.1 * phase), 0.0, 1.0)
-    expression[:, [names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]] = np.clip(4.0 * np.cos(2.7 * phase) - 3.0, 0.0, 1.0)[:, None]
+    expression[:, [names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]] = np.clip(4.0 * np.cos(2.3 * phase) - 3.0, 0.0, 1.0)[:, None]
     expression[:, names.index("browInnerUp")] = np.clip(0.6 * np.sin(1.1 * phase), 0.0, 1.0)
     gaze = np.zeros((count, 2, 2), np.float32)
     gaze[:, :, 0] = (0.15 * np.sin(1.9 * phase))[:, None]
@@ -66,14 +69,20 @@ def close_up(file: AvatarFile, without: tuple[str, ...]) -> AvatarFile:
     return replace(file, mesh=cut, camera=replace(camera, focal=ZOOM * camera.focal))
 
 
+def halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As soft as a camera's."""
+    height, width = (side // 2 for side in picture.shape[:2])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 @cache
 def synthetic_clip(name: str = "theo", count: int = 60, size: int = 512, without: tuple[str, ...] = ()) -> Truth:
     """Rendered without a badge, looked at by the real landmarker."""
     file = close_up(read_avatar(AVATARS / f"{name}.avatar"), without)
     fitted = motion(file.expression_names, file.camera.focal, file.camera.translation, count)
-    renderer, behind = HeadRenderer(file, size), wall(size)
-    frames = np.stack([renderer.render(fitted.params(k), behind) for k in range(count)])
-    mattes = np.stack([matte_of(renderer, fitted.params(k)) for k in range(count)])
+    renderer, behind = HeadRenderer(file, 2 * size), wall(2 * size)
+    frames = np.stack([halved(renderer.render(fitted.params(k), behind)) for k in range(count)])
+    mattes = np.stack([halved(matte_of(renderer, fitted.params(k))) for k in range(count)])
     renderer.close()
     landmarker = FaceLandmarker(weight_path("face_landmarker.task"), 1)
     found = [landmarker.detect_and_landmark(frame) for frame in frames]
