@@ -219,3 +219,12 @@ class TextureBasis:
     @property
     def group_count(self) -> int:
         return int(self.group.max()) + 1
+
+    def reaches(self, uv: NDArray[np.floating]) -> bool:
+        """Whether any map is other than zero where a surface with texture coordinates `uv` (..., 2) looks, within their bounding box."""
+        side = self.maps.shape[1]
+        if not uv.size:
+            return False
+        low, high = (np.clip(bound * side, 0, side) for bound in (uv.reshape(-1, 2).min(0), uv.reshape(-1, 2).max(0)))
+        columns, rows = (slice(max(int(a) - 1, 0), int(np.ceil(b)) + 1) for a, b in zip(low, high, strict=True))
+        return bool(self.maps[:, rows, columns].any())

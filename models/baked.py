@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.avatar_file import MAX_TEXTURE_PX, AvatarFile
-from models.avatar_parts import POSE_FEATURES, AvatarCard, PortraitCamera, SparseBasis, TrainedRange, WeightFunction
+from models.avatar_parts import POSE_FEATURES, AvatarCard, PortraitCamera, Region, SparseBasis, TrainedRange, WeightFunction
 from models.driver import DriverProfile
 from models.head import HeadParams
 from models.image_blob import decode_image
@@ -18,6 +18,7 @@ from models.lighting import material_table, portrait_lights
 from models.mesh import VertexFaces, components, open_sides, vertex_labels
 from models.texture import Texture
 from models.texture_basis import BakedTextureBasis
+from models.texture_look_up import GLOSSY_FLAG, UNLIT_FLAG
 
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
@@ -74,13 +75,15 @@ class BakedAvatar:
     """(F,) models.mesh.open_sides, of the overlay's triangles among themselves; zero for the surface's."""
     around: VertexFaces
     vertex_region: NDArray[np.uint8]
-    glossy: NDArray[np.uint8]
-    """(F,) 1 where the region is glossy and lit."""
+    face_flags: NDArray[np.uint8]
+    """(F,) GLOSSY_FLAG where the region is glossy and lit, UNLIT_FLAG where no corner is lit."""
     lights: Float
     materials: Float
     """models.lighting."""
     texture: Texture
     texture_basis: BakedTextureBasis | None
+    plain_under: bool
+    """The texture basis adds nothing to layer 2."""
     weights: WeightFunction | None
     plate: NDArray[np.uint8] | None
     """(H, W, 4)."""
@@ -148,7 +151,9 @@ def bake(file: AvatarFile) -> BakedAvatar:
     count, surface_count = len(mesh.vertices), int((mesh.face_layer == 0).sum())
     region = np.ascontiguousarray(mesh.face_region[order])
     bases = [file.expression] if file.pose_correctives is None else [file.expression, file.pose_correctives]
+    labels = vertex_labels(faces, region, count, len(file.regions))
     name = file.card.name
+    under = order[int((mesh.face_layer < 2).sum()) :]
     return BakedAvatar(
         card=file.card,
         expression_names=file.expression_names,
@@ -168,17 +173,25 @@ def bake(file: AvatarFile) -> BakedAvatar:
         component=components(faces, count),
         open_sides=np.concatenate([np.zeros(surface_count, np.uint8), open_sides(faces[surface_count:])]),
         around=VertexFaces.of(faces, count),
-        vertex_region=vertex_labels(faces, region, count, len(file.regions)),
-        glossy=np.array([each.material.glossy and each.material.lit for each in file.regions], np.uint8)[region],
+        vertex_region=labels,
+        face_flags=_face_flags(file.regions, region, labels[faces]),
         lights=portrait_lights(),
         materials=material_table(file.regions),
         texture=Texture.of(decode_image(file.texture, f"{name}: texture", 4, MAX_TEXTURE_PX)),
         texture_basis=None if file.texture_basis is None else BakedTextureBasis.of(file.texture_basis),
+        plain_under=file.texture_basis is None or not file.texture_basis.reaches(mesh.uv[mesh.uv_faces[under]]),
         weights=file.weights,
         plate=None if file.plate is None else decode_image(file.plate, f"{name}: plate", 4, MAX_TEXTURE_PX),
         background=None if file.background is None else decode_image(file.background, f"{name}: background", 3, MAX_TEXTURE_PX),
         driver=file.driver,
     )
+
+
+def _face_flags(regions: tuple[Region, ...], face_region: NDArray[np.uint8], corner_region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(F,) from the regions of the faces (F,) and of their corners (F, 3)."""
+    glossy = np.array([each.material.glossy and each.material.lit for each in regions])
+    unlit = np.array([not each.material.lit for each in regions])
+    return np.where(glossy[face_region], GLOSSY_FLAG, np.where(unlit[corner_region].all(1), UNLIT_FLAG, 0)).astype(np.uint8)
 
 
 def _limits(expression_count: int) -> Float:

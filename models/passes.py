@@ -12,8 +12,9 @@ from models.kernels import share
 from models.lighting import light_vertices
 from models.raster.edges import TILE, Edges, find_edges, sample_edges
 from models.raster.triangles import SETUP_COLUMNS, box_around, rasterize_rows, set_up
-from models.shading import Surface, draw_overlays, resolve_edges, set_up_texture, shade_glossy, shade_rows, sort_far_to_near
+from models.shading import Surface, draw_overlays, resolve_edges, shade_glossy, shade_rows, sort_far_to_near
 from models.texture_basis import BakedTextureBasis
+from models.texture_look_up import GLOSSY_FLAG, set_up_texture
 
 EDGE_WORK = 30.0
 """What an edge pixel costs, in interior pixels; as the next two, measured."""
@@ -61,7 +62,7 @@ class Passes:
         self.raster_rows = list(self.rows)
         self._frames = 0
         self._free = [0] * parts
-        self._glossy = np.flatnonzero(avatar.glossy[: avatar.surface_count]).astype(np.int32)
+        self._glossy = np.flatnonzero(avatar.face_flags[: avatar.surface_count] & GLOSSY_FLAG).astype(np.int32)
         self._glossy_box = (0, 0, 0, 0)
         self._overlays = np.empty(avatar.under_from - avatar.surface_count, np.int32)
         self._keys = np.empty(len(self._overlays), np.float32)
@@ -82,7 +83,7 @@ class Passes:
             materials=avatar.materials,
             texels=avatar.texture.texels,
             level=avatar.texture.level,
-            residual=self._state.texels if self._state else None,
+            residual=self._state.words if self._state else None,
         )
         self._pose: Pose | None = None
 
@@ -108,7 +109,7 @@ class Passes:
         for low, high, two_sided in ((0, count, False), (count, len(surface.faces), True)):
             first, last = (low + bound for bound in share(high - low, part, self.parts))
             set_up(surface.points, surface.faces, first, last, two_sided, self.size, self.size, surface.setup, surface.box)
-            set_up_texture(self.avatar.corner_uv, surface.level, self.avatar.glossy, surface.box, first, last, surface.setup)
+            set_up_texture(self.avatar.corner_uv, surface.level, self.avatar.face_flags, surface.box, first, last, surface.setup)
 
     def light(self, part: int) -> None:
         """Normals and light of the vertices; the first part also sorts the overlay and bounds what is glossy."""
@@ -155,7 +156,8 @@ class Passes:
         low, high = self.rows[part], self.rows[part + 1]
         if self._under is not None:
             start = self.avatar.under_from
-            beneath = self.surface._replace(faces=self.surface.faces[start:], setup=self.surface.setup[start:])
+            residual = None if self.avatar.plain_under else self.surface.residual
+            beneath = self.surface._replace(faces=self.surface.faces[start:], setup=self.surface.setup[start:], residual=residual)
             shade_rows(beneath, self._under.face_id, self._under.no_edges, mirror, low, high, out)
         shade_rows(self.surface, self.face_id, self.edges.slot, mirror, low, high, out)
         left, right, top, bottom = self._glossy_box
@@ -173,12 +175,12 @@ class Passes:
 
     def compile_other_kind(self, out: NDArray[np.uint8]) -> None:
         """Compiles the shading for avatars with a texture basis where this one has none, and the other way round, by drawing nothing."""
-        other = self.surface._replace(residual=np.zeros((2, 2, 4), np.int16) if self._state is None else None)
+        other = self.surface._replace(residual=np.zeros((2, 2), np.uint64) if self._state is None else None)
         shade_rows(other, self.face_id, self.edges.slot, False, 0, 0, out)
         shade_glossy(other, self.face_id, self.edges.slot, False, 0, 0, 0, 0, out)
         resolve_edges(other, self.edges, 0, 0, False, out)
         draw_overlays(other, self.avatar.open_sides, self._overlays[:0], self.nearness, False, 0, 0, out)
-        nothing = BakedTextureBasis(np.zeros((1, 1, 4, 4), np.int8), np.ones((1, 1), np.float32), np.zeros(1, np.uint8), 2, 2)
+        nothing = BakedTextureBasis(np.zeros((1, 1, 16), np.int8), np.ones((1, 1), np.float32), np.zeros(1, np.uint8), 2, 2)
         nothing.update(np.zeros((1, 1), np.float32), 0, 1, nothing.blank())
 
     def balance(self) -> None:

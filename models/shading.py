@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,15 +28,11 @@ from models.raster.triangles import (
     V1,
     V2,
 )
+from models.texture_look_up import GLOSSY_FLAG, HALF, LEVEL_MASK, ONE, TOP, UNLIT_FLAG, ZERO, Residual, Words, colour_at
 
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 Picture = NDArray[np.uint8]
-Words = NDArray[np.uint32]
-Residual = NDArray[np.int16] | None
-ZERO, HALF, ONE, TOP = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(255.0)
-LEVEL_MASK, GLOSSY_FLAG = 63, 64
-"""The column LEVEL of `setup`: the texture's level, plus 64 for triangles of glossy regions."""
 OVERLAY_BIAS_M = 0.0008
 """An overlay this far behind the surface is still drawn: lashes grow out of the lid."""
 
@@ -66,74 +61,7 @@ class Surface(NamedTuple):
     level: Int
     """models.texture.Texture."""
     residual: Residual
-    """(R, R, 4) models.texture_basis.ResidualTexture; None without a basis: the kernels are then compiled without it."""
-
-
-@kernel
-def set_up_texture(corner_uv: Float, level: Int, glossy: Picture, box: Int, first: int, last: int, setup: Float) -> None:
-    """Fills the texture columns of `setup` for triangles first…last - 1: the level with about one texel a pixel, and the corners in its texels."""
-    texels = np.float32(level[0, 1]) * np.float32(level[0, 2])
-    for f in range(first, last):
-        if box[f, 1] == 0:
-            continue
-        u0, v0, u1, v1, u2, v2 = corner_uv[f, 0], corner_uv[f, 1], corner_uv[f, 2], corner_uv[f, 3], corner_uv[f, 4], corner_uv[f, 5]
-        per_texture = abs((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
-        inverse_area = abs(setup[f, B1_X] * setup[f, B2_Y] - setup[f, B1_Y] * setup[f, B2_X]) / (setup[f, NEAR] * setup[f, NEAR])
-        ratio = per_texture * inverse_area * texels
-        chosen = min(int(math.log2(ratio) + 0.5), len(level) - 1) if ratio > ONE else 0
-        width, height = np.float32(level[chosen, 1]), np.float32(level[chosen, 2])
-        setup[f, U0], setup[f, V0] = u0 * width - HALF, v0 * height - HALF
-        setup[f, U1], setup[f, V1] = u1 * width - HALF, v1 * height - HALF
-        setup[f, U2], setup[f, V2] = u2 * width - HALF, v2 * height - HALF
-        setup[f, LEVEL] = np.float32(chosen + GLOSSY_FLAG * glossy[f])
-
-
-@kernel
-def look_up(texels: Words, start: Scalar, width: Scalar, height: Scalar, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
-    """Bilinear RGBA, 0…255, at texel coordinates; two channels at a time in one word."""
-    u = min(max(u, ZERO), np.float32(width) - np.float32(1.01))
-    v = min(max(v, ZERO), np.float32(height) - np.float32(1.01))
-    column, row = np.int32(u), np.int32(v)
-    along, across = np.uint32((u - np.float32(column)) * np.float32(256.0)), np.uint32((v - np.float32(row)) * np.float32(256.0))
-    w3 = np.uint32((along * across) >> np.uint32(8))
-    w1, w2 = np.uint32(along - w3), np.uint32(across - w3)
-    w0 = np.uint32(np.uint32(256) - w1 - w2 - w3)
-    here = np.int64(start) + row * width + column
-    t0, t1, t2, t3 = texels[here], texels[here + 1], texels[here + width], texels[here + width + 1]
-    mask, eight, sixteen, low = np.uint32(0x00FF00FF), np.uint32(8), np.uint32(16), np.uint32(0xFFFF)
-    even = np.uint32((t0 & mask) * w0 + (t1 & mask) * w1 + (t2 & mask) * w2 + (t3 & mask) * w3)
-    odd = np.uint32(((t0 >> eight) & mask) * w0 + ((t1 >> eight) & mask) * w1 + ((t2 >> eight) & mask) * w2 + ((t3 >> eight) & mask) * w3)
-    scale = np.float32(1.0 / 256.0)
-    red, green = np.float32(np.int32(even & low)) * scale, np.float32(np.int32(odd & low)) * scale
-    return red, green, np.float32(np.int32(even >> sixteen)) * scale, np.float32(np.int32(odd >> sixteen)) * scale
-
-
-@kernel
-def look_up_residual(residual: NDArray[np.int16], u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
-    """Bilinear red, green, blue, alpha to add, in grey levels, at texture coordinates in 0…1."""
-    side = np.float32(residual.shape[0])
-    x = min(max(u * side - HALF, ZERO), side - np.float32(1.01))
-    y = min(max(v * side - HALF, ZERO), side - np.float32(1.01))
-    column, row = np.int32(x), np.int32(y)
-    along, across = x - np.float32(column), (y - np.float32(row)) * np.float32(1.0 / 64.0)
-    rest = np.float32(1.0 / 64.0) - across
-    w0, w1, w2, w3 = (ONE - along) * rest, along * rest, (ONE - along) * across, along * across
-    upper, lower = residual[row], residual[row + 1]
-    red = w0 * upper[column, 0] + w1 * upper[column + 1, 0] + w2 * lower[column, 0] + w3 * lower[column + 1, 0]
-    green = w0 * upper[column, 1] + w1 * upper[column + 1, 1] + w2 * lower[column, 1] + w3 * lower[column + 1, 1]
-    blue = w0 * upper[column, 2] + w1 * upper[column + 1, 2] + w2 * lower[column, 2] + w3 * lower[column + 1, 2]
-    alpha = w0 * upper[column, 3] + w1 * upper[column + 1, 3] + w2 * lower[column, 3] + w3 * lower[column + 1, 3]
-    return red, green, blue, alpha
-
-
-@kernel
-def colour_at(texels: Words, start: Scalar, width: Scalar, height: Scalar, residual: Residual, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
-    """Unlit colour and alpha, 0…255, at the texel coordinates of one level."""
-    red, green, blue, alpha = look_up(texels, start, width, height, u, v)
-    if residual is not None:
-        r, g, b, a = look_up_residual(residual, (u + HALF) / np.float32(width), (v + HALF) / np.float32(height))
-        return red + r, green + g, blue + b, min(max(alpha + a, ZERO), TOP)
-    return red, green, blue, alpha
+    """(R, R) models.texture_basis.ResidualTexture.words; None without a basis: the kernels are then compiled without it."""
 
 
 @kernel
@@ -210,9 +138,20 @@ def shade_rows(surface: Surface, face_id: Int, slot: Int, mirror: bool, low: int
             if f >= 0:
                 while last < width and face_id[y, last] == f:
                     last += 1
-                if setup[f, LEVEL] < GLOSSY_FLAG:
+                if np.int32(setup[f, LEVEL]) & UNLIT_FLAG:
+                    shade_unlit_run(setup, texels, level, residual, f, slot, mirror, y, first, last, out)
+                elif setup[f, LEVEL] < GLOSSY_FLAG:
                     shade_run(setup, faces, light, texels, level, residual, f, slot, mirror, y, first, last, out)
             first = last
+
+
+@kernel
+def nearness_at(setup: Float, f: int, x: Scalar, y: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """One over the depth of triangle `f` at the picture's point (x, y), and the barycentrics times that: all linear in the picture."""
+    dx, dy = x - setup[f, CORNER_X], y - setup[f, CORNER_Y]
+    near = setup[f, NEAR] + dx * setup[f, NEAR_X] + dy * setup[f, NEAR_Y]
+    p1, p2 = dx * setup[f, B1_X] + dy * setup[f, B1_Y], dx * setup[f, B2_X] + dy * setup[f, B2_Y]
+    return near, near - p1 - p2, p1, p2
 
 
 @kernel
@@ -232,11 +171,9 @@ def shade_run(
     out: Picture,
 ) -> None:
     """Pixels first…last - 1 of row `y`, which see triangle `f`, as `fragment`: all that is linear in the picture is stepped along the row."""
-    dx, dy = np.float32(first) + HALF - setup[f, CORNER_X], np.float32(y) + HALF - setup[f, CORNER_Y]
-    near, near_step = setup[f, NEAR] + dx * setup[f, NEAR_X] + dy * setup[f, NEAR_Y], setup[f, NEAR_X]
-    p1, p2 = dx * setup[f, B1_X] + dy * setup[f, B1_Y], dx * setup[f, B2_X] + dy * setup[f, B2_Y]
-    q1, q2 = setup[f, B1_X], setup[f, B2_X]
-    p0, q0 = near - p1 - p2, near_step - q1 - q2
+    near, p0, p1, p2 = nearness_at(setup, f, np.float32(first) + HALF, np.float32(y) + HALF)
+    near_step, q1, q2 = setup[f, NEAR_X], setup[f, B1_X], setup[f, B2_X]
+    q0 = near_step - q1 - q2
     u, u_step = p0 * setup[f, U0] + p1 * setup[f, U1] + p2 * setup[f, U2], q0 * setup[f, U0] + q1 * setup[f, U1] + q2 * setup[f, U2]
     v, v_step = p0 * setup[f, V0] + p1 * setup[f, V1] + p2 * setup[f, V2], q0 * setup[f, V0] + q1 * setup[f, V1] + q2 * setup[f, V2]
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -254,6 +191,26 @@ def shade_run(
             to = out.shape[1] - 1 - x if mirror else x
             lay_over(out, y, to, r * red * depth + add, g * green * depth + add, bl * blue * depth + add, alpha * np.float32(1.0 / 255.0))
         near, u, v, red, green, blue, white = near + near_step, u + u_step, v + v_step, red + red_step, green + green_step, blue + blue_step, white + white_step
+
+
+@kernel
+def shade_unlit_run(
+    setup: Float, texels: Words, level: Int, residual: Residual, f: int, slot: Int, mirror: bool, y: int, first: int, last: int, out: Picture
+) -> None:
+    """As `shade_run`, for a triangle that shows its texture as it is."""
+    near, p0, p1, p2 = nearness_at(setup, f, np.float32(first) + HALF, np.float32(y) + HALF)
+    near_step, q1, q2 = setup[f, NEAR_X], setup[f, B1_X], setup[f, B2_X]
+    q0 = near_step - q1 - q2
+    u, u_step = p0 * setup[f, U0] + p1 * setup[f, U1] + p2 * setup[f, U2], q0 * setup[f, U0] + q1 * setup[f, U1] + q2 * setup[f, U2]
+    v, v_step = p0 * setup[f, V0] + p1 * setup[f, V1] + p2 * setup[f, V2], q0 * setup[f, V0] + q1 * setup[f, V1] + q2 * setup[f, V2]
+    k = np.int32(setup[f, LEVEL]) & LEVEL_MASK
+    start, width, height = level[k, 0], level[k, 1], level[k, 2]
+    for x in range(first, last):
+        if slot[y, x] < 0:
+            depth = ONE / near
+            red, green, blue, alpha = colour_at(texels, start, width, height, residual, u * depth, v * depth)
+            lay_over(out, y, out.shape[1] - 1 - x if mirror else x, red, green, blue, alpha * np.float32(1.0 / 255.0))
+        near, u, v = near + near_step, u + u_step, v + v_step
 
 
 @kernel

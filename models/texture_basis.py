@@ -19,9 +19,9 @@ class BakedTextureBasis:
     """K maps, B blocks of n texels of 4 channels, the texels of a block side by side."""
 
     maps: NDArray[np.int8]
-    """(B, K, n, 4)."""
+    """(B, K, 4 n): channel by channel of the first texel, then of the next."""
     scale: NDArray[np.float32]
-    """(B, K) grey levels for a step of one."""
+    """(B, K) grey levels for a step of one; zero where a map is zero all over the block."""
     group: NDArray[np.uint8]
     """(B,)."""
     side: int
@@ -39,8 +39,8 @@ class BakedTextureBasis:
         full = np.zeros((count, side, side, 4), np.int8)
         full[..., :channels] = basis.maps
         split = full.reshape(count, along, block, along, block, 4).transpose(1, 3, 0, 2, 4, 5)
-        maps = np.ascontiguousarray(split.reshape(along * along, count, block * block, 4))
-        return BakedTextureBasis(maps, np.ascontiguousarray(basis.scale.T), basis.group, side, block)
+        maps = np.ascontiguousarray(split.reshape(along * along, count, 4 * block * block))
+        return BakedTextureBasis(maps, np.ascontiguousarray(np.where(maps.any(2), basis.scale.T, np.float32(0.0))), basis.group, side, block)
 
     def blank(self) -> ResidualTexture:
         """The state of one session: nothing added yet."""
@@ -49,7 +49,7 @@ class BakedTextureBasis:
 
     def update(self, weights: NDArray[np.float32], first: int, last: int, state: ResidualTexture) -> None:
         """Brings blocks first…last - 1 up to date with `weights` (G, K)."""
-        blend_blocks(self.maps, self.scale, self.group, self.block, weights, first, last, state.shown, state.texels)
+        blend_blocks(self.maps, self.scale, self.group, self.block, weights, first, last, state.shown, state.texels.reshape(self.side, -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ class ResidualTexture:
     """(R, R, 4) in 1/64 of a grey level."""
     shown: NDArray[np.float32]
     """(B, K) the scaled weights that `texels` was made with."""
+
+    @property
+    def words(self) -> NDArray[np.uint64]:
+        """(R, R): the same memory, the four channels of a texel in one word, red lowest (on little-endian machines)."""
+        return self.texels.view(np.uint64)[..., 0]
 
 
 @kernel
@@ -74,10 +79,10 @@ def blend_blocks(
     shown: NDArray[np.float32],
     texels: NDArray[np.int16],
 ) -> None:
-    """texels = 64 * sum over k of scale * weight * map, saturated, for the blocks whose weights moved."""
-    count = maps.shape[1]
-    along = texels.shape[1] // side
-    total = np.empty((side * side, 4), np.float32)
+    """texels (R, 4 R) = 64 * sum over k of scale * weight * map, saturated, for the blocks whose weights moved."""
+    count, channels = maps.shape[1], maps.shape[2]
+    along = texels.shape[0] // side
+    total = np.empty(channels, np.float32)
     for b in range(first, last):
         change = np.float32(0.0)
         for k in range(count):
@@ -88,10 +93,11 @@ def blend_blocks(
         for k in range(count):
             shown[b, k] = scale[b, k] * weights[group[b], k]
             weight = np.float32(64.0) * shown[b, k]
-            for n in range(side * side):
-                for c in range(4):
-                    total[n, c] += weight * maps[b, k, n, c]
+            if weight != 0.0:
+                for n in range(channels):
+                    total[n] += weight * maps[b, k, n]
         top, left = (b // along) * side, (b % along) * side
-        for n in range(side * side):
-            for c in range(4):
-                texels[top + n // side, left + n % side, c] = np.int16(min(max(total[n, c], np.float32(-16320.0)), np.float32(16320.0)))
+        for row in range(side):
+            for n in range(4 * side):
+                value = total[4 * side * row + n]
+                texels[top + row, 4 * left + n] = np.int16(min(max(value, np.float32(-16320.0)), np.float32(16320.0)))

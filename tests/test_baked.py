@@ -15,6 +15,7 @@ from models.lighting import light_vertices
 from models.mesh import components, open_sides, vertex_labels, vertex_normals
 from models.texture import Texture
 from models.texture_basis import BakedTextureBasis
+from models.texture_look_up import UNLIT_FLAG
 from tests.render_reference import reference_residual, reference_vertices, vertex_light
 from tests.tiny_avatar import tiny_avatar, tiny_mesh, tiny_texture
 
@@ -95,6 +96,26 @@ def test_texture_basis_without_alpha() -> None:
     basis.update(np.array([[1.0, 2.0]], np.float32), 0, 4, state)
     np.testing.assert_array_equal(state.texels[..., :3], 64 * (maps[0].astype(int) + 2 * maps[1]))
     assert (state.texels[..., 3] == 0).all()
+
+
+def test_a_basis_reaches_what_looks_at_its_texels() -> None:
+    maps = np.zeros((2, 16, 16, 3), np.int8)
+    maps[1, 4:8, 8:12] = 1
+    basis = TextureBasis(maps, np.ones((2, 16), np.float32), 4, np.zeros(16, np.uint8))
+    inside, beside, below = (np.array(corners) / 16 for corners in ([[9, 5], [10, 6]], [[12.4, 4], [15, 8]], [[0, 10], [16, 16]]))
+    assert basis.reaches(inside)
+    assert basis.reaches(beside), "a look-up between texels 11 and 12 sees both"
+    assert not basis.reaches(below)
+    assert not basis.reaches(np.zeros((0, 3, 2)))
+
+
+def test_triangles_that_no_light_changes_are_known() -> None:
+    file = tiny_avatar()
+    dark = tuple(replace(region, material=replace(region.material, lit=region.name != "left_eye")) for region in file.regions)
+    unlit = (bake(replace(file, regions=dark)).face_flags & UNLIT_FLAG) > 0
+    names = np.array([region.name for region in file.regions])[bake(file).face_region]
+    assert set(names[unlit]) == {"left_eye"}
+    assert not (bake(file).face_flags & UNLIT_FLAG).any()
 
 
 def test_layers_are_sorted_surface_first(avatar: AvatarFile, baked: BakedAvatar) -> None:

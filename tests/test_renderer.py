@@ -90,6 +90,19 @@ def test_fast_is_near_the_reference_above_all_at_edges(avatar: AvatarFile, rende
     assert smooth_error < 0.25 * jagged_error
 
 
+def test_unlit_regions_and_a_texture_basis_are_near_the_reference() -> None:
+    """As avatars from videos are: every region shows its texture as it is, and the basis adds to it."""
+    lit = tiny_avatar(32, trained=True)
+    file = replace(lit, regions=tuple(replace(region, material=Material(lit=False)) for region in lit.regions))
+    renderer = AvatarRenderer(bake(file), SIZE, 2)
+    params = turned(renderer.avatar.neutral())
+    behind = backdrop("checker", SIZE, plate=renderer.avatar.plate)
+    fast = renderer.render(params, "checker", False).astype(float)
+    renderer.close()
+    mask = without_badge()
+    assert psnr(fast[mask], render_reference(file, params, behind)[mask]) > 34.0
+
+
 def test_coverage_of_a_ball_is_its_area() -> None:
     """Moved by fractions of a pixel, the summed light of a white ball on black stays that of the disc: no shimmer, no bias."""
     plain = tiny_avatar(60)
