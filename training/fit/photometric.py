@@ -7,7 +7,9 @@ on the frame's pose, expression, jaw and gaze so that the surface follows it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import local
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from models.baked import BakedAvatar
 from models.head import JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadParams, joint_transforms
@@ -116,9 +119,21 @@ def register(
         residual[k], visible[k] = flow - (worker.view.points - before)[:, :2], seen
         progress.advance()
 
-    with ThreadPoolExecutor(threads) as pool:
+    with one_thread_each(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(len(frames))))
     return replace(fitted, **out), Flows(frames, residual, visible, float(np.mean(medians)))
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Keeps the libraries from starting threads of their own inside ours: twice as many threads as cores cost more than they give."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _measure(worker: _Worker, clip: Clip, fitted: Fitted, frame: int) -> tuple[Float, NDArray[np.bool_]]:

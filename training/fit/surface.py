@@ -31,7 +31,7 @@ SPILT_PX = 2.5
 
 @dataclass(frozen=True, slots=True)
 class SurfaceSettings:
-    dynamic: int = 7
+    dynamic: int = 5
     """So many features move the surface."""
     flow_sigma_px: float = 2.0
     static_sigma_m: float = 0.01

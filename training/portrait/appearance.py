@@ -121,12 +121,10 @@ def _alpha(portrait: Portrait, texels: Texels, samples: Samples) -> Float:
         weight += view.astype(np.float32) / 255.0
     alpha = np.where(weight > 0.0, total / np.maximum(weight, 1e-6), 255.0)
     known = texels.image(np.minimum(weight / 4.0, 1.0)[:, None])[..., 0]
-    smooth = filled(texels.image(alpha[:, None].astype(np.float32)), known)
-    smooth = (255.0 + known[..., None] * (smooth - 255.0)).astype(np.float32)
-    outer = _outer(portrait, texels)
-    flat = smooth.reshape(-1)
-    flat[texels.index] = (255.0 + outer * (flat[texels.index] - 255.0)) * texels.mean(portrait.mesh.fade)
-    return flat.reshape(smooth.shape)
+    smooth = filled(texels.image(alpha[:, None].astype(np.float32)), known).reshape(-1)[texels.index]
+    trust = np.minimum(weight / 4.0, 1.0) * _outer(portrait, texels)
+    flat = (255.0 + trust * (smooth - 255.0)) * texels.mean(portrait.mesh.fade)
+    return filled(texels.image(flat[:, None]), texels.covered())
 
 
 def _outer(portrait: Portrait, texels: Texels) -> Float:

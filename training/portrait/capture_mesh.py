@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head import NECK, ROOT, HeadModel
+from training.portrait.subdivide import relocated, subdivide
 
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
@@ -30,6 +31,8 @@ TORSO = 0.97
 """Triangles that follow the root joint by more than this are left out: shoulders are another layer."""
 FADE = (0.5, 0.9)
 """Down the neck the surface fades out between these weights of the root joint."""
+LONGEST_SIDE_M = 0.011
+"""Sides of the skin's triangles that are longer are halved."""
 PLATE, SKIN = "mouth", "skin"
 
 
@@ -53,8 +56,6 @@ class CaptureMesh:
     face_region: NDArray[np.uint8]
     region_names: tuple[str, ...]
     expression_names: tuple[str, ...]
-    source: Int
-    """(V,) the head's vertex that each one was; -1 on the plate."""
     landmark_faces: Int
     """(478,) into `faces`; -1 where that triangle is left out."""
     landmark_barycentrics: Float
@@ -105,12 +106,32 @@ def capture_mesh(head: HeadModel, identity: Float) -> CaptureMesh:
         face_region=np.array(region_of, np.uint8)[head.face_region[kept]],
         region_names=region_names,
         expression_names=head.expression_names,
-        source=used.astype(np.int32),
         landmark_faces=landmark_faces,
         landmark_barycentrics=head.landmark_barycentrics,
         fade=np.clip((high - weights[:, ROOT]) / (high - low), 0.0, 1.0).astype(np.float32),
     )
-    return _with_plate(mesh)
+    return _with_plate(_finer(mesh))
+
+
+def _finer(mesh: CaptureMesh) -> CaptureMesh:
+    """The same surface with more triangles where sides are long: scalp, cheeks, neck."""
+    skin = mesh.face_region == mesh.region_names.index(SKIN)
+    division = subdivide(mesh.vertices, mesh.faces, mesh.uv_faces, skin, LONGEST_SIDE_M)
+    landmark_faces, barycentrics = relocated(division, mesh.faces, mesh.landmark_faces, mesh.landmark_barycentrics)
+    return replace(
+        mesh,
+        vertices=division.vertices(mesh.vertices),
+        expression=division.vertices(mesh.expression),
+        correctives=division.vertices(mesh.correctives),
+        skinning_weights=division.vertices(mesh.skinning_weights),
+        faces=division.faces,
+        uv=division.uv(mesh.uv),
+        uv_faces=division.uv_faces,
+        face_region=mesh.face_region[division.parent],
+        landmark_faces=landmark_faces,
+        landmark_barycentrics=barycentrics,
+        fade=division.vertices(mesh.fade[:, None])[:, 0],
+    )
 
 
 def _kept_faces(head: HeadModel) -> NDArray[np.int64]:
@@ -149,7 +170,6 @@ def _with_plate(mesh: CaptureMesh) -> CaptureMesh:
         uv=np.concatenate([uv, chart]).astype(np.float32),
         uv_faces=np.concatenate([mesh.uv_faces, faces + len(uv)]).astype(np.int32),
         face_region=np.concatenate([mesh.face_region, np.full(len(faces), plate_region, np.uint8)]),
-        source=np.concatenate([mesh.source, np.full(count, -1, np.int32)]),
         fade=np.concatenate([mesh.fade, np.ones(count, np.float32)]),
     )
 
