@@ -19,7 +19,7 @@ from aiohttp import web
 
 from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, read_config_or_exit
 from realtime.errors import HeadcastError
-from realtime.gallery import SHIPPED, Gallery, scan
+from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.reenactor import StageFactory, load_avatar
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
@@ -94,8 +94,7 @@ def main() -> int:
         logging.getLogger(library).setLevel(logging.WARNING)  # at INFO they tell addresses
     try:
         tls = tls_context(config)
-        folders = [folder for folder in (config.avatars_dir, SHIPPED) if folder is not None]
-        gallery = Gallery(scan(folders, date.today()), config.avatar, load_avatar)
+        gallery = Gallery(scan([*(config.avatars_dirs or (OWN,)), SHIPPED], date.today()), config.avatar, load_avatar)
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return 2

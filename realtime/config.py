@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,8 +50,8 @@ class ServerConfig:
     """TCP port of the page; 0: any free one."""
     avatar: str | None = None
     """Identifier of the avatar that a session starts with; None: the first that was found."""
-    avatars_dir: Path | None = None
-    """Folder with more avatar files, beside those that come with Headcast."""
+    avatars_dirs: tuple[Path, ...] = ()
+    """Folders with more avatar files, or with training runs, beside what comes with Headcast; none: `avatars` in the working directory, where it exists."""
     size: int = 512
     """Width and height of the picture sent back, in pixels; even, 128…1024."""
     fps: int = 30
@@ -116,10 +117,6 @@ def _ice_server(text: str) -> IceServer:
     return IceServer(f"{match['scheme']}:{match['rest']}", match["user"], match["password"])
 
 
-def _ice_servers(text: str) -> tuple[IceServer, ...]:
-    return tuple(_ice_server(part) for part in text.split())
-
-
 def _file(text: str) -> Path:
     if not Path(text).is_file():
         raise ConfigError(f"expected a file, got {text!r}")
@@ -148,18 +145,22 @@ _READERS = {
     "host": (_host, "ADDRESS", "address to serve on; 0.0.0.0: every interface"),
     "port": (_integer(0, 65535), "PORT", "TCP port of the page"),
     "avatar": (str, "ID", "avatar that a session starts with"),
-    "avatars_dir": (_directory, "FOLDER", "folder with more avatar files"),
+    "avatars_dir": (_directory, "FOLDER", "folder with more avatar files or training runs, repeatable (default: avatars, where it exists)"),
     "size": (_integer(128, 1024, even=True), "PIXELS", "width and height of the picture sent back"),
     "fps": (_integer(1, 60), "N", "most frames a second"),
     "max_sessions": (_integer(1, 64), "N", "most sessions at a time"),
     "codec": (_codec, "NAME", "auto, vp8 or h264"),
     "bitrate": (_integer(100, 50_000), "KBITS", "video bitrate in kbit/s"),
-    "ice_server": (_ice_servers, "URL", "STUN or TURN server, repeatable; none by default: nothing outside this machine is asked"),
+    "ice_server": (_ice_server, "URL", "STUN or TURN server, repeatable; none by default: nothing outside this machine is asked"),
     "cert_file": (_file, "PEM", "certificate chain: serve over https"),
     "key_file": (_file, "PEM", "private key of the certificate"),
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
     "verbose": (_switch, None, "log what a developer wants to know"),
 }  # fmt: skip
+
+
+_LISTS = {"avatars_dir": ("avatars_dirs", os.pathsep), "ice_server": ("ice_servers", None)}
+"""Of settings that may be given several times: the field, and what separates them in one text (None: white space)."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,7 +177,7 @@ def _parser() -> _Parser:
         text = f"{text} (default: {default})" if default else text
         if name == "verbose":
             parser.add_argument(flag, action="store_const", const="1", help=text)
-        elif name == "ice_server":
+        elif name in _LISTS:
             parser.add_argument(flag, action="append", metavar=metavar, help=text)
         else:
             parser.add_argument(flag, metavar=metavar, help=text)
@@ -199,7 +200,12 @@ def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Ser
         if given is None:
             continue
         try:
-            values["ice_servers" if name == "ice_server" else name] = read(" ".join(given) if isinstance(given, list) else given)  # type: ignore[operator]
+            if name in _LISTS:
+                field, separator = _LISTS[name]
+                texts = [part for text in (given if isinstance(given, list) else [given]) for part in text.split(separator)]
+                values[field] = tuple(read(text) for text in texts)  # type: ignore[operator]
+            else:
+                values[name] = read(given)  # type: ignore[operator]
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
     config = ServerConfig(**values)  # type: ignore[arg-type]

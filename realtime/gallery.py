@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,12 +25,13 @@ SUFFIXES = (".avatar", ".safetensors")
 FIRST = "mara"
 """Comes before all others, and so is what a session starts with unless another is named: of the shipped ones, her face reads best."""
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "avatars"
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+OWN = Path("avatars")
+"""Where the owner's avatars are looked for unless folders are named; in the working directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One avatar of the gallery; its identifier is its file's name without the suffix."""
+    """One avatar of the gallery; its identifier is its file's name without the suffix, what no identifier may hold replaced."""
 
     id: str
     path: Path
@@ -46,24 +48,39 @@ class Entry:
 def scan(folders: Sequence[Path], today: date) -> tuple[Entry, ...]:
     """Every usable avatar, by folder and then by name, FIRST before the others; of two with one name, the first.
 
-    What cannot be used is named in a warning and left out.
+    A folder holds avatar files, or runs of training: then each run's folder holds the avatar of its name. What cannot be used is named in a warning and left
+    out.
     """
     found: dict[str, Entry] = {}
-    for folder in folders:
-        for path in sorted((each for each in folder.glob("*") if each.suffix in SUFFIXES and each.is_file()), key=lambda each: (each.stem != FIRST, each.name)):
-            if not _IDENTIFIER.fullmatch(path.stem) or path.stem in found:
-                logger.warning("%s is left out: its name is taken, or holds more than letters, digits, dot, dash and underscore", path.name)
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        for path in sorted(_files(folder), key=lambda each: (each.stem != FIRST, each.name)):
+            name = identifier(path.stem)
+            if name in found:
+                logger.warning("%s is left out: there is another of that name, %s", path, found[name].path)
                 continue
             try:
                 card = read_card(path)
             except BadFile as error:
-                logger.warning("%s is left out: %s", path.name, error)
+                logger.warning("%s is left out: %s", path, error)
                 continue
             if not card.consent.valid_on(today):
-                logger.warning("%s is left out: the consent of the person it shows ended on %s", path.name, card.consent.expires)
+                logger.warning("%s is left out: the consent of the person it shows ended on %s", path, card.consent.expires)
                 continue
-            found[path.stem] = Entry(path.stem, path, card, hashlib.sha256(card.thumbnail).hexdigest()[:16])
+            found[name] = Entry(name, path, card, hashlib.sha256(card.thumbnail).hexdigest()[:16])
     return tuple(found.values())
+
+
+def identifier(stem: str) -> str:
+    """A file's name as letters, digits, dot, dash and underscore, at most 64: `Zoë B.` → `Zoe-B`."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:64] or "avatar-" + hashlib.sha256(stem.encode()).hexdigest()[:8]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Avatar files of a folder, and of the training runs in it."""
+    direct = [each for each in folder.glob("*") if each.suffix in SUFFIXES]
+    of_runs = [each for each in folder.glob("*/*.avatar") if each.stem == each.parent.name]
+    return [each for each in direct + of_runs if each.is_file()]
 
 
 class Gallery(Generic[Worn]):

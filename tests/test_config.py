@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ def test_defaults() -> None:
 
 
 def test_every_flag(tmp_path: Path) -> None:
-    pem = tmp_path / "a.pem"
+    pem, more = tmp_path / "a.pem", tmp_path / "more"
     pem.write_text("")
+    more.mkdir()
     flags = (
-        f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900"
+        f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --avatars-dir {more} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900"
     )
     flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp"
@@ -27,7 +29,7 @@ def test_every_flag(tmp_path: Path) -> None:
         host="0.0.0.0",
         port=0,
         avatar="ada",
-        avatars_dir=tmp_path,
+        avatars_dirs=(tmp_path, more),
         size=256,
         fps=25,
         max_sessions=3,
@@ -44,7 +46,7 @@ def test_every_flag(tmp_path: Path) -> None:
 def test_every_field_has_a_flag_a_twin_and_a_docstring() -> None:
     source = Path(read_config.__code__.co_filename).read_text(encoding="utf-8")
     for field in dataclasses.fields(ServerConfig):
-        name = field.name.removesuffix("s") if field.name == "ice_servers" else field.name
+        name = field.name.removesuffix("s") if field.name in ("ice_servers", "avatars_dirs") else field.name
         assert f'    "{name}": (' in source
         declaration = source.index(f"    {field.name}: ")
         assert source[declaration:].splitlines()[1].startswith('    """'), field.name
@@ -93,6 +95,15 @@ def test_bad_values_are_one_clear_line_and_code_2(flags: str, capsys: pytest.Cap
     assert output.out == ""
     assert output.err.startswith("headcast: ")
     assert output.err.count("\n") == 1
+
+
+def test_folders_of_avatars_in_the_environment_are_a_path_list(tmp_path: Path) -> None:
+    folders = tmp_path / "one", tmp_path / "two words"
+    for folder in folders:
+        folder.mkdir()
+    assert read_config([], {"HEADCAST_AVATARS_DIR": os.pathsep.join(map(str, folders))}).avatars_dirs == folders
+    with pytest.raises(ConfigError, match=r"^HEADCAST_AVATARS_DIR: expected a folder, got "):
+        read_config([], {"HEADCAST_AVATARS_DIR": os.pathsep.join([str(folders[0]), str(tmp_path / "absent")])})
 
 
 def test_a_bad_variable_is_named() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ from models.avatar_parts import AvatarCard, Consent
 from models.errors import BadFile
 from realtime import gallery as gallery_module
 from realtime.errors import NotFound
-from realtime.gallery import Gallery, scan
+from realtime.gallery import Gallery, identifier, scan
 from tests.fakes import card, gallery
 
 TODAY = date(2026, 6, 1)
@@ -37,10 +38,37 @@ def put(folder: Path, *names: str) -> None:
 
 
 def test_scan_finds_avatars_and_leaves_out_the_rest(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    put(folder, "bo.avatar", "ada.safetensors", "notes.txt", "bad.avatar", "old.avatar", "so so.avatar")
+    put(folder, "bo.avatar", "ada.safetensors", "notes.txt", "bad.avatar", "old.avatar", "Zoë B.avatar")
     with caplog.at_level(logging.WARNING):
-        assert [entry.id for entry in scan([folder], TODAY)] == ["ada", "bo"]
-    assert sorted(record.getMessage().split(" is left out")[0] for record in caplog.records) == ["bad.avatar", "old.avatar", "so so.avatar"]
+        assert [entry.id for entry in scan([folder], TODAY)] == ["Zoe-B", "ada", "bo"]
+    messages = sorted(record.getMessage().removeprefix(f"{folder.resolve()}{os.sep}") for record in caplog.records)
+    assert messages == ["bad.avatar is left out: damaged", "old.avatar is left out: the consent of the person it shows ended on 2026-05-31"]
+
+
+@pytest.mark.parametrize(("stem", "expected"), [("anna", "anna"), ("Anna B. 2", "Anna-B.-2"), ("Łukasz_1", "ukasz_1"), ("-../x", "x"), ("n" * 80, "n" * 64)])
+def test_identifiers_are_plain(stem: str, expected: str) -> None:
+    assert identifier(stem) == expected
+
+
+def test_identifiers_of_names_without_a_plain_letter_differ() -> None:
+    assert identifier("安娜") != identifier("安妮")
+    assert identifier("安娜").startswith("avatar-")
+
+
+def test_a_folder_of_training_runs_gives_the_avatar_of_each(folder: Path) -> None:
+    for run in ("anna", "bert"):
+        (folder / run / "train").mkdir(parents=True)
+        put(folder / run, f"{run}.avatar", "other.avatar")
+        put(folder / run / "train", "draft.avatar")
+    assert [entry.id for entry in scan([folder], TODAY)] == ["anna", "bert"]
+    assert [entry.id for entry in scan([folder / "anna"], TODAY)] == ["anna", "other"]
+
+
+def test_a_folder_named_twice_counts_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(folder, "ada.avatar")
+    (folder / "deep").mkdir()
+    assert len(scan([folder, folder / "deep" / ".."], TODAY)) == 1
+    assert not caplog.records
 
 
 def test_one_name_comes_before_the_others(folder: Path) -> None:

@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from realtime.gallery import SHIPPED
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
@@ -47,6 +49,7 @@ class ServerProcess:
             AssertionError: it ended, or was not ready in time; with what it wrote.
         """
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name == "HEADCAST_WEIGHTS_DIR"}
+        environment["HEADCAST_AVATARS_DIR"] = str(SHIPPED)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_TIMEOUT_S
