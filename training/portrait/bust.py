@@ -33,6 +33,8 @@ SHARES = (0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
 TRIAL_FRAMES = 24
 OTHERS = 1e-5
 """What frames weigh beside the one that paints the card."""
+WHOLLY = 0.999
+"""A pixel of the card that lies less within a frame is mixed with the black outside, and would go on as a shadow beneath the picture."""
 COVERED = 0.6
 """The head hides the card where its surface is more opaque than this."""
 
@@ -66,7 +68,7 @@ def learn_bust(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[n
         to_card = _to_card(fitted.translation[frame], mean, depth, fitted.focal * size, size, spare, top)
         hidden = _hidden(view, portrait)
         matte = clip.mattes[frame].astype(np.float32) / 255.0
-        inside = cv2.warpAffine(np.ones((size, size), np.float32), to_card, (width, height), flags=cv2.INTER_LINEAR)
+        inside = cv2.warpAffine(np.ones((size, size), np.float32), to_card, (width, height), flags=cv2.INTER_LINEAR) > WHOLLY
         free = np.asarray(inside * (1.0 - cv2.warpAffine(hidden, to_card, (width, height), flags=cv2.INTER_LINEAR, borderValue=1.0)), np.float32)
         shown = cv2.warpAffine(np.ascontiguousarray(clip.frames[frame]), to_card, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
         person = np.asarray(cv2.warpAffine(matte, to_card, (width, height), flags=cv2.INTER_LINEAR), np.float32)
