@@ -93,18 +93,25 @@ class BakedAvatar:
     """Its own person, before the camera."""
 
     def neutral(self) -> HeadParams:
-        """The portrait's pose."""
-        return replace(HeadParams.neutral(len(self.expression_names)), translation=np.array(self.camera.translation, np.float32))
+        """The portrait's pose. Of an avatar learned from a video: the mean one that it was learned around, for a head that is held straight and does
+        nothing may be farther from anything that the video showed than any of its frames."""
+        still = replace(HeadParams.neutral(len(self.expression_names)), translation=np.array(self.camera.translation, np.float32))
+        if self.weights is None:
+            return still
+        mean, ranges = self.weights.mean, self.ranges
+        expression = np.clip(mean[POSE_FEATURES:], *ranges.expression.T)
+        gaze = np.clip(mean[9:POSE_FEATURES].reshape(2, 2), *ranges.gaze.T)
+        neck = np.clip(mean[3:6], *ranges.neck.T)
+        return replace(still, expression=expression.astype(np.float32), neck=neck.astype(np.float32), gaze=gaze.astype(np.float32))
 
     def pose_of(self, params: HeadParams) -> Pose:
         """What moves the vertices and blends the texture. Parameters that are not finite stand for the neutral ones; all are held within wide limits."""
         count = len(self.expression_names)
-        given = np.concatenate([params.rotation, params.neck, params.jaw, params.gaze.ravel(), params.translation, params.expression[:count]])
+        given = _vector(params)[: STATE_EXPRESSION + count]
+        if not np.isfinite(given).all():
+            given = _vector(self.neutral())
         state = np.zeros(STATE_EXPRESSION + count, np.float32)
-        if np.isfinite(given).all():
-            np.clip(given, self.limits[0, : len(given)], self.limits[1, : len(given)], out=state[: len(given)], casting="same_kind")
-        else:
-            state[STATE_TRANSLATION:STATE_EXPRESSION] = self.camera.translation
+        np.clip(given, self.limits[0, : len(given)], self.limits[1, : len(given)], out=state[: len(given)], casting="same_kind")
         transforms, shapes = np.empty((5, 3, 4), np.float32), np.empty(len(self.shapes), np.float32)
         move_joints(self.joints, state, transforms, shapes)
         if self.weights is None:
@@ -185,6 +192,11 @@ def bake(file: AvatarFile) -> BakedAvatar:
         background=None if file.background is None else decode_image(file.background, f"{name}: background", 3, MAX_TEXTURE_PX),
         driver=file.driver,
     )
+
+
+def _vector(params: HeadParams) -> Float:
+    """(16 + E,): rotation, neck, jaw, gaze, translation, expression."""
+    return np.concatenate([params.rotation, params.neck, params.jaw, params.gaze.ravel(), params.translation, params.expression])
 
 
 def _face_flags(regions: tuple[Region, ...], face_region: NDArray[np.uint8], corner_region: NDArray[np.uint8]) -> NDArray[np.uint8]:

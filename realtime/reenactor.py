@@ -238,6 +238,8 @@ def rig_of(avatar: BakedAvatar) -> AvatarRig:
         neck_limit=np.abs(ranges.neck).max(1),
         gaze_limit=np.abs(ranges.gaze).max(1),
         default_translation=np.array(avatar.camera.translation),
+        rest=avatar.neutral(),
+        neck_range=ranges.neck,
     )
 
 

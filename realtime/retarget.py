@@ -22,6 +22,7 @@ from realtime.presence import Presence, PresenceSettings, ease
 
 NECK_OFFSET_M = (0.0, 0.0656, 0.0255)
 """From the root joint to the neck joint of the open head."""
+LEAST_NECK_ROOM_RAD = 0.05
 TAIL = {"turn": 3, "gaze": 4, "lean": 3, "jaw_joint": 3}
 """What follows the driver's expression in the vector that is smoothed and blended, with sizes."""
 
@@ -54,6 +55,19 @@ class AvatarRig:
     """(2,) yaw, pitch."""
     default_translation: NDArray[np.floating]
     """(3,) metres: where the neutral head stands before the avatar's camera."""
+    rest: HeadParams | None = None
+    """Expression, neck and gaze of the avatar at rest; None: all zero."""
+    neck_range: NDArray[np.floating] | None = None
+    """(3, 2) lowest and highest of the neck; None: `neck_limit` to both sides."""
+
+    def at_rest(self) -> HeadParams:
+        return HeadParams.neutral(len(self.expression_names)) if self.rest is None else self.rest
+
+    def neck_room(self, turn: Double) -> Double:
+        """(3,) how far the neck goes from rest in the direction of `turn` (3,)."""
+        low, high = (-self.neck_limit, self.neck_limit) if self.neck_range is None else self.neck_range.T
+        rest = self.at_rest().neck
+        return np.maximum(np.where(turn < 0.0, rest - low, high - rest), LEAST_NECK_ROOM_RAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,8 @@ class Retargeter:
         shared = [name for name in avatar.expression_names if name in self._names]
         self._into = np.array([avatar.expression_names.index(name) for name in shared], np.intp)
         self._taken = np.array([self._names.index(name) for name in shared], np.intp)
+        self._rest_shown = avatar.at_rest()
+        self._rest_drive = self._driven_by(self._rest_shown)
         self._own_path.forget()
         self._shown: HeadParams | None = None
         self._left: HeadParams | None = None
@@ -204,7 +220,7 @@ class Retargeter:
     def _as_it_is(self, params: HeadParams, at_s: float) -> Double:
         """The avatar's own person; should it turn out that they sit elsewhere than it seemed, what is shown is eased over."""
         before = self._own_path.place
-        live = self._own_path.drive(params, at_s, self._avatar)
+        live = self._own_path.drive(params, at_s, self._avatar) - self._rest_drive
         if before is not None and self._own_path.place is not before:
             self._left, self._switched_s = self._shown, at_s
         return live
@@ -218,6 +234,13 @@ class Retargeter:
             self._left = None
         self._shown = shown
         return shown
+
+    def _driven_by(self, rest: HeadParams) -> Double:
+        """The vector with which the avatar's own person would show the avatar's pose `rest`."""
+        drive = np.zeros(len(self._names) + sum(TAIL.values()))
+        drive[self._taken] = rest.expression[self._into]
+        drive[self._slices["turn"]], drive[self._slices["gaze"]] = rest.neck, rest.gaze.reshape(-1)
+        return drive
 
     def _tail_slices(self) -> dict[str, slice]:
         slices, start = {}, len(self._names)
@@ -254,14 +277,17 @@ class Retargeter:
         return np.concatenate([driven, *tail])
 
     def _to_avatar(self, drive: Double) -> HeadParams:
-        avatar, settings = self._avatar, self._settings
+        avatar, settings, rest = self._avatar, self._settings, self._rest_shown
         soft = settings.soft_share
+        if self._own:
+            drive = drive + self._rest_drive
         turn, gaze, lean, jaw = (drive[self._slices[name]] for name in TAIL)
         driven = drive[: len(self._names)].copy()
         if not self._own:
             self._lids.resolve(driven)
-        expression = np.zeros(len(avatar.expression_names))
-        expression[self._into] = driven[self._taken]
+        expression = rest.expression.astype(np.float64)
+        left = 0.0 if self._own else expression[self._into]
+        expression[self._into] = left + (1.0 - left) * driven[self._taken]
         if JAW_OPEN not in self._names and JAW_OPEN in avatar.expression_names:
             expression[avatar.expression_names.index(JAW_OPEN)] = jaw[0] / JAW_OPEN_RAD
         if JAW_OPEN in avatar.expression_names:
@@ -276,12 +302,13 @@ class Retargeter:
         translation = avatar.default_translation + distance * soft_limit(lean, np.array(settings.lean_limit), soft)
         turn = self._as_it_looks(turn, translation)
         stiff = not np.any(avatar.rotation_limit)
-        neck = soft_limit((1.0 if stiff else settings.neck_share) * turn, avatar.neck_limit, soft)
+        bent = soft_limit((1.0 if stiff else settings.neck_share) * turn, avatar.neck_room(turn), soft)
+        look = soft_limit(gaze + rest.gaze.reshape(-1), np.tile(avatar.gaze_limit, 2), soft)
         return replace(
             made,
-            rotation=soft_limit(turn - neck, avatar.rotation_limit, soft).astype(np.float32),
-            neck=neck.astype(np.float32),
-            gaze=soft_limit(gaze, np.tile(avatar.gaze_limit, 2), soft).reshape(2, 2).astype(np.float32),
+            rotation=soft_limit(turn - bent, avatar.rotation_limit, soft).astype(np.float32),
+            neck=to_axis_angle(to_matrix(bent) @ to_matrix(rest.neck)).astype(np.float32),
+            gaze=look.reshape(2, 2).astype(np.float32),
             translation=translation.astype(np.float32),
         )
 
