@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from models.image_blob import decode_image
 from models.kernels import Scalar, kernel
 from models.lighting import material_table, portrait_lights
 from models.mesh import VertexFaces, components, open_sides, vertex_labels
+from models.rest_pose import rest_pose
 from models.texture import Texture
 from models.texture_basis import BakedTextureBasis
 from models.texture_look_up import GLOSSY_FLAG, UNLIT_FLAG
@@ -93,16 +94,8 @@ class BakedAvatar:
     """Its own person, before the camera."""
 
     def neutral(self) -> HeadParams:
-        """The portrait's pose. Of an avatar learned from a video: the mean one that it was learned around, for a head that is held straight and does
-        nothing may be farther from anything that the video showed than any of its frames."""
-        still = replace(HeadParams.neutral(len(self.expression_names)), translation=np.array(self.camera.translation, np.float32))
-        if self.weights is None:
-            return still
-        mean, ranges = self.weights.mean, self.ranges
-        expression = np.clip(mean[POSE_FEATURES:], *ranges.expression.T)
-        gaze = np.clip(mean[9:POSE_FEATURES].reshape(2, 2), *ranges.gaze.T)
-        neck = np.clip(mean[3:6], *ranges.neck.T)
-        return replace(still, expression=expression.astype(np.float32), neck=neck.astype(np.float32), gaze=gaze.astype(np.float32))
+        """The portrait's pose."""
+        return rest_pose(self.camera, self.ranges, self.weights)
 
     def pose_of(self, params: HeadParams) -> Pose:
         """What moves the vertices and blends the texture. Parameters that are not finite stand for the neutral ones; all are held within wide limits."""

@@ -17,6 +17,7 @@ from models.avatar_file import AvatarFile
 from models.avatar_parts import TrainedRange
 from models.face_groups import JAW_OPEN, JAW_OPEN_RAD
 from models.head import HeadParams
+from models.rest_pose import rest_pose
 from models.rotations import to_axis_angle, to_matrix
 from training.errors import TrainingError
 from training.pictures import write_png
@@ -87,6 +88,8 @@ def still(avatar: Path, out: Path, values: Mapping[str, float | str], size: int 
 def named_params(file: AvatarFile, values: Mapping[str, float | str]) -> tuple[HeadParams, tuple[str, ...]]:
     """Head parameters from names, held within what the avatar was made for; and a note for each value that had to be changed.
 
+    Turns are from the avatar's rest pose; shapes and gaze are as they are named, and at rest where they are not.
+
     Raises:
         TrainingError: an unknown name, or a value that is no number.
     """
@@ -133,31 +136,31 @@ def _number(name: str, value: float | str) -> float:
 
 def _posed(file: AvatarFile, given: Mapping[str, float]) -> tuple[HeadParams, tuple[str, ...]]:
     ranges, notes = file.ranges, list[str]()
-    held = _Held(notes)
-    expression = np.zeros(len(file.expression_names), np.float32)
+    held, rest = _Held(notes), rest_pose(file.camera, file.ranges, file.weights)
+    expression = rest.expression.copy()
     for index, name in enumerate(file.expression_names):
         if name in given:
             expression[index] = held.within(name, given[name], *ranges.expression[index])
     jaw = np.zeros(3, np.float32)
     if JAW_OPEN not in file.expression_names:
         jaw[0] = held.within(JAW_OPEN, given.get(JAW_OPEN, 0.0), *(ranges.jaw[0] / JAW_OPEN_RAD)) * JAW_OPEN_RAD
-    neck, root = _turned(ranges, given, held)
-    gaze = [math.radians(held.within(name, given.get(name, 0.0), *np.degrees(ranges.gaze[axis]))) for axis, name in enumerate(GAZE)]
-    params = HeadParams.neutral(len(expression))
-    place = np.array(file.camera.translation, np.float32)
-    posed = replace(params, expression=expression, jaw=jaw, neck=neck, rotation=root, gaze=np.array([gaze, gaze], np.float32), translation=place)
-    return posed, tuple(notes)
+    neck, root = _turned(ranges, rest.neck, given, held)
+    gaze = rest.gaze.copy()
+    for axis, name in enumerate(GAZE):
+        if name in given:
+            gaze[:, axis] = math.radians(held.within(name, given[name], *np.degrees(ranges.gaze[axis])))
+    return replace(rest, expression=expression, jaw=jaw, neck=neck, rotation=root, gaze=gaze), tuple(notes)
 
 
-def _turned(ranges: TrainedRange, given: Mapping[str, float], held: _Held) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(3,) neck and (3,) root: the head's turn is the neck's as far as that was trained, and the whole body's beyond."""
-    bent = _axis_angle(given, NECK_TURNS)
+def _turned(ranges: TrainedRange, rest: NDArray[np.float32], given: Mapping[str, float], held: _Held) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(3,) neck and (3,) root: from rest, the head's turn is the neck's as far as that was trained, and the whole body's beyond."""
+    bent = rest + _axis_angle(given, NECK_TURNS)
     neck = np.clip(bent, ranges.neck[:, 0], ranges.neck[:, 1])
     turn = _axis_angle(given, TURNS)
     share = np.clip(turn, *(ranges.neck - neck[:, None]).T)
     root = np.clip(turn - share, ranges.rotation[:, 0], ranges.rotation[:, 1])
     for axis, name in enumerate(TURNS):
-        held.compare(NECK_TURNS[axis], given, bent[axis], neck[axis])
+        held.compare(NECK_TURNS[axis], given, bent[axis] - rest[axis], neck[axis] - rest[axis])
         held.compare(name, given, turn[axis], share[axis] + root[axis])
     return (neck + share).astype(np.float32), root.astype(np.float32)
 
