@@ -33,7 +33,7 @@ MAX_BYTES = 5_000_000
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 256, 85
 STATEMENT = "Agreed to this avatar being made from their video and driven live by those they give it to."
 LICENCE = "All rights reserved by the person shown; use only as they agreed."
-PLANS = {"quick": RegistrationPlan(points=400, starts=3), "full": RegistrationPlan()}
+PLANS = {"quick": RegistrationPlan(points=700, starts=6), "full": RegistrationPlan()}
 PARITY_FRAMES = 8
 LEAST_PARITY_DB = 35.0
 
