@@ -47,6 +47,8 @@ class FitPlan:
     """Over training and held-out frames, against the finished surface."""
     texture_frames: int
     """So many make the texture that the next round looks at."""
+    outline_last: int = 2
+    """Rounds on the outline alone, after the others: what moves the inside draws it in by a fraction of a pixel."""
     components: int = 12
     outline_rounds: int = 3
     texture: AppearanceSettings = field(default_factory=AppearanceSettings)
@@ -117,6 +119,9 @@ def fit_surface(
         medians.append(flows.median_px)
         if number >= rounds - plan.surface_rounds:
             portrait = refine_surface(portrait, clip, fitted, flows, plan.surface)
+    settled = replace(flows, residual=np.zeros_like(flows.residual))
+    for _ in range(plan.outline_last):
+        portrait = refine_surface(portrait, clip, fitted, settled, plan.surface)
     portrait = learn_texture(portrait, clip, fitted, used, plan.texture, bands)
     held_out = np.flatnonzero(clip.held_out)
     for number in range(plan.final_rounds):

@@ -55,7 +55,7 @@ def parameters_of(fitted: Fitted) -> Float:
     return np.concatenate(parts, 1).astype(np.float32)
 
 
-def learn_features(parameters: Float, names: tuple[str, ...], components: int, clip: float = 2.0) -> Features:
+def learn_features(parameters: Float, names: tuple[str, ...], components: int, clip: float = 2.5) -> Features:
     """From the training frames' (T, P): 3 of the neck and `components` principal ones."""
     mean, spread = parameters.mean(0), parameters.std(0)
     scale = np.maximum(spread, SMALLEST_SPREAD)

@@ -20,7 +20,7 @@ DEPTH_TOLERANCE_M = 0.003
 GRAZING, FULL = 0.05, 0.5
 """Cosines to the line of sight: a texel counts for nothing below the first and fully from the second on."""
 SEEN = 255
-MIXED = 0.6
+MIXED = 0.4
 """Below this share of the person in a pixel its colour is too much the background's to be learned."""
 
 
