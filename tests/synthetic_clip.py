@@ -23,7 +23,7 @@ FPS = 25.0
 YAW_DEG, PITCH_DEG, ROLL_DEG = 15.0, 5.0, 3.0
 HELD_OUT = 0.2
 ZOOM = 1.35
-TURNS = 1.3
+TURNS = 2.3
 """Of the head, to both sides, in a clip."""
 
 

@@ -136,6 +136,21 @@ def test_flows_say_what_the_step_left(case: Painted) -> None:
     assert np.median(np.linalg.norm(flows.residual[0, chosen] - expected, axis=1)) < 0.45 * np.median(np.linalg.norm(expected, axis=1))
 
 
+def test_what_the_step_took_is_not_left(case: Painted) -> None:
+    away = misplaced(case.fitted)
+    fitted, flows = register(case.portrait, case.clip, away, away, np.array([0]), RegistrationSettings(rigid=True), 1, Progress())
+    places = []
+    for each in (case.fitted, away, fitted):
+        view = View(case.portrait.baked(), SIZE)
+        view.place(each.params(0))
+        places.append(view.points[:, :2].copy())
+    seen = flows.visible[0] & case.portrait.mesh.of("skin") & (case.portrait.mesh.skinning_weights[:, 0] < 0.1)
+    off = np.linalg.norm(flows.residual[0] - (places[0] - places[2]), axis=1)[seen]
+    taken = np.linalg.norm(places[2] - places[1], axis=1)[seen]
+    assert np.median(taken) > 1.0
+    assert np.median(off) < 0.3 * np.median(taken)
+
+
 def test_weights_stay_within_their_limits(case: Painted) -> None:
     """The pictures ask for more than a weight may be."""
     named = "jawOpen" in case.portrait.mesh.expression_names

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.flame_like import tiny_face
 from training.portrait.subdivide import relocated, subdivide
 
-LONGEST_M = 0.02
+LONGEST_M = 0.012
 
 
 def area(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
