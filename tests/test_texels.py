@@ -70,7 +70,7 @@ def test_images_and_coverage(charts: tuple[Float, NDArray[np.int32], NDArray[np.
     np.testing.assert_array_equal(texels.covered() > 0.0, np.bincount(texels.index, minlength=SIZE * SIZE).reshape(SIZE, SIZE) > 0)
 
 
-HEIGHT, WIDTH = 48, 56
+HEIGHT, WIDTH, STEP_PX = 48, 56, 12
 
 
 def plain_samples(texels: Texels, picture: NDArray[np.uint8], matte: NDArray[np.uint8], points: Float, facing: Float, depth: Float) -> dict[str, Float]:
@@ -103,12 +103,15 @@ def test_samples_are_the_plain_ones() -> None:
     texels = Texels.of(uv, faces, faces, np.zeros(len(faces), np.uint8), 40, Bands(1))
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     picture = np.stack([100 + 90 * np.sin(x / 4.0), 100 + 90 * np.cos(y / 5.0), x + 2 * y], -1).astype(np.uint8)
-    matte = np.clip(8 * (x - 8), 0, 255).astype(np.uint8)
+    levels = np.array([255, 0, 180, 215, 130], np.uint8)
+    matte = levels[np.minimum(x // STEP_PX, len(levels) - 1)]
     seen = np.concatenate([points * [60.0, 52.0] - 2.0, 0.5 + 0.05 * points[:, :1]], 1).astype(np.float32)
     facing = np.clip(1.3 - 1.5 * points[:, 1] + rng.normal(0, 0.02, len(points)), -1, 1).astype(np.float32)
     depth = np.where(y + x < 70, 0.6, 0.3).astype(np.float32)
     depth[:, 30:34] = np.inf
     expected = plain_samples(texels, picture, matte, seen, facing, depth)
+    across = (texels.mean(seen)[:, 0] - 0.5) % STEP_PX
+    level_matte = (across > 4) & (across < STEP_PX - 5)
     for count in (1, 3):
         bands, samples = Bands(count), Samples.empty(2, len(texels))
         collect(texels, picture, matte, seen, facing, depth, bands, samples, 1)
@@ -116,11 +119,15 @@ def test_samples_are_the_plain_ones() -> None:
         for name, value in expected.items():
             given = getattr(samples, name)
             assert not given[0].any(), "only its own row"
-            known = expected["view"] > 0.0 if name == "colour" else slice(None)
-            off = np.abs(given[1].astype(float) - value)[known]
-            assert (off > 1.01).mean() < 0.005, name
+            off = given[1].astype(float) - value
+            compared = {"colour": expected["view"] > 0.0, "weight": level_matte}.get(name, slice(None))
+            assert (np.abs(off[compared]) > 1.01).mean() < 0.005, name
+            if name == "weight":
+                assert (off > 1.01).mean() < 0.005, "near an edge of the matte a texel may count for less"
     for part in (expected["view"] == 0.0, (expected["view"] > 0.0) & (expected["weight"] == 0.0), expected["weight"] == 255.0):
-        assert part.mean() > 0.03, "every case is there"
+        assert (part & level_matte).mean() > 0.01, "every case is there"
+    between = level_matte & (expected["weight"] > 5.0) & (expected["weight"] < 250.0)
+    assert between.mean() > 0.03
 
 
 def test_samples_of_a_second_frame_leave_nothing_of_the_first() -> None:
