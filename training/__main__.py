@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -172,6 +173,7 @@ def _tell(run: RunDir, stages: Sequence[str]) -> None:
         return
     seconds = sum(run.record(stage).get("seconds", 0.0) for stage in STAGES)
     print(f"avatar: {run.avatar} ({run.avatar.stat().st_size / 1e6:.1f} MB)")
+    print(f"serve:  python server.py --avatars-dir {shlex.quote(str(run.path))}")
     print(f"report: {run.path / 'report.html'}")
     print(f"time:   {duration(seconds)}")
     held_out = json.loads((run.path / "report.json").read_text(encoding="utf-8")).get("held_out", {})
