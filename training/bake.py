@@ -33,7 +33,7 @@ MAX_BYTES = 5_000_000
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 256, 85
 STATEMENT = "Agreed to this avatar being made from their video and driven live by those they give it to."
 LICENCE = "All rights reserved by the person shown; use only as they agreed."
-PLANS = {"quick": RegistrationPlan(points=700, starts=6), "full": RegistrationPlan()}
+PLANS = {"quick": RegistrationPlan(points=500, starts=6), "full": RegistrationPlan()}
 PARITY_FRAMES = 8
 LEAST_PARITY_DB = 35.0
 
@@ -104,8 +104,9 @@ def _card(name: str, options: Options, thumbnail: bytes) -> AvatarCard:
 
 
 def _thumbnail(avatar: AvatarFile, fitted: Fitted, frames: NDArray[np.int64]) -> bytes:
-    """The frame that is most at rest and most to the front, marked as synthetic."""
-    calm = np.linalg.norm(fitted.neck[frames], axis=1) + 0.3 * np.abs(fitted.expression[frames]).sum(1)
+    """The frame with the least expression and the most usual pose, marked as synthetic."""
+    turned = np.linalg.norm(fitted.neck[frames] - fitted.neck[frames].mean(0), axis=1)
+    calm = turned + 0.3 * np.abs(fitted.expression[frames]).sum(1)
     renderer = HeadRenderer(avatar, THUMBNAIL_PX)
     shown = renderer.render(fitted.params(int(frames[int(np.argmin(calm))])), own_backdrop(avatar, THUMBNAIL_PX))
     renderer.close()

@@ -32,7 +32,7 @@ SEEN_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class RegistrationPlan:
-    points: int = 900
+    points: int = 700
     stages: int = 1
     """Stages after the first see what the first has learned by heart, and learn nothing (measured on stretches kept aside)."""
     starts: int = 8

@@ -49,7 +49,7 @@ class FitPlan:
     """So many make the texture that the next round looks at."""
     outline_last: int = 2
     """Rounds on the outline alone, after the others: what moves the inside draws it in by a fraction of a pixel."""
-    components: int = 12
+    components: int = 11
     outline_rounds: int = 3
     texture: AppearanceSettings = field(default_factory=AppearanceSettings)
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)

@@ -11,7 +11,7 @@ from models.avatar_parts import TextureBasis
 from models.kernels import Bands, kernel, share
 from training.clip import Clip
 from training.fitted import Fitted
-from training.portrait.capture_mesh import EYES, PLATE
+from training.portrait.capture_mesh import PLATE, SKIN
 from training.portrait.features import parameters_of
 from training.portrait.portrait import ExactMaps, Portrait, View, level_of, upscaled
 from training.portrait.solve import ridge
@@ -19,6 +19,9 @@ from training.portrait.texels import Samples, Texels, collect, facing_of, filled
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+HAIR_M = 0.004
+"""Surface that stands so far off the head model's is hair, from the tip of the nose upwards."""
+NOSE_TIP = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def _means(texels: Texels, samples: Samples) -> Float:
 
 
 def _learn_base(portrait: Portrait, texels: Texels, samples: Samples, phi: Float, maps: Float, settings: AppearanceSettings, bands: Bands) -> Float:
-    """(B, B, 4): what remains of the colours when the maps' share is taken out, and the matte's mean as alpha."""
+    """(B, B, 4): what remains of the colours when the maps' share is taken out."""
     level = level_of(texels.mean(portrait.lower))
     coefficients = np.stack([upscaled(image, settings.base_px).reshape(-1, 3)[texels.index] for image in maps], 1)
     base, weight = _means(texels, samples), np.zeros(len(texels), np.float32)
@@ -109,30 +112,35 @@ def _learn_base(portrait: Portrait, texels: Texels, samples: Samples, phi: Float
             average_texels(samples.colour, samples.weight, phi, level, coefficients, settings.outlier, first, last, base, weight)
 
         bands.run(part)
-    image = filled(texels.image(base), texels.image(np.minimum(weight / 4.0, 1.0)[:, None])[..., 0])
+    image = _with_hair(portrait, texels, base, np.minimum(weight / 4.0, 1.0))
     return np.concatenate([image, _alpha(portrait, texels, samples)], 2)
 
 
 def _alpha(portrait: Portrait, texels: Texels, samples: Samples) -> Float:
-    """(B, B, 1): the matte's mean where a texel is seen, fading out down the neck; 255 where nothing is known."""
+    """(B, B, 1): the matte's mean where the skin is seen, 255 where nothing is known, fading out down the neck.
+
+    So the outline is as soft as hair is. Turned to the front such soft lines would be slits, were there no core beneath (training/portrait/core.py).
+    """
     total, weight = np.zeros(len(texels), np.float32), np.zeros(len(texels), np.float32)
     for matte, view in zip(samples.alpha, samples.view, strict=True):
         total += matte * (view.astype(np.float32) / 255.0)
         weight += view.astype(np.float32) / 255.0
-    alpha = np.where(weight > 0.0, total / np.maximum(weight, 1e-6), 255.0)
-    known = texels.image(np.minimum(weight / 4.0, 1.0)[:, None])[..., 0]
-    smooth = filled(texels.image(alpha[:, None].astype(np.float32)), known).reshape(-1)[texels.index]
-    trust = np.minimum(weight / 4.0, 1.0) * _outer(portrait, texels)
-    flat = (255.0 + trust * (smooth - 255.0)) * texels.mean(portrait.mesh.fade)
-    return filled(texels.image(flat[:, None]), texels.covered())
+    known = np.minimum(weight / 4.0, 1.0) * (texels.region == portrait.mesh.region_names.index(SKIN))
+    mean = np.where(weight > 0.0, total / np.maximum(weight, 1e-6), 255.0)
+    smooth = filled(texels.image(mean[:, None]), texels.image(known[:, None])[..., 0]).reshape(-1)[texels.index]
+    alpha = (255.0 + known * (smooth - 255.0)) * texels.mean(portrait.mesh.fade)
+    return filled(texels.image(alpha[:, None]), texels.covered())
 
 
-def _outer(portrait: Portrait, texels: Texels) -> Float:
-    """(N,) 1 where the surface may be seen through: skin, but not eyes and mouth."""
+def _with_hair(portrait: Portrait, texels: Texels, values: Float, known: Float) -> Float:
+    """(B, B, 3): colours (N, 3) continued into where they are hardly known (N,); hair, which stands off the head, only from hair."""
     mesh = portrait.mesh
-    closed = [mesh.region_names.index(name) for name in (*EYES, PLATE) if name in mesh.region_names]
-    outer: Float = (~np.isin(texels.region, closed)).astype(np.float32)
-    return outer
+    off = np.linalg.norm(portrait.shape, axis=1) > HAIR_M
+    hair = texels.mean((off & (mesh.vertices[:, 1] > mesh.landmark(NOSE_TIP)[1]) & mesh.of(SKIN)).astype(np.float32)[:, None])[:, 0]
+    image, trust = texels.image(values), texels.image(known[:, None])[..., 0]
+    of_hair = texels.image(hair[:, None])
+    everything, from_hair = filled(image, trust), filled(image, trust * (of_hair[..., 0] > 0.99))
+    return everything + (1.0 - trust[..., None]) * of_hair * (from_hair - everything)
 
 
 def quantised(images: Float, block: int, levels: Float) -> TextureBasis:

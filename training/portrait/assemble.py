@@ -9,18 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile
-from models.avatar_parts import Material, Region, SparseBasis, TextureBasis, TrainedRange
+from models.avatar_parts import AvatarMesh, Material, Region, SparseBasis, TrainedRange
 from models.head import ROOT
 from models.image_blob import encode_image
+from training.errors import TrainingError
 from training.fitted import Fitted
 from training.portrait.bust import Bust
+from training.portrait.core import make_core
 from training.portrait.portrait import Portrait, picture, upscaled
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Int = NDArray[np.int32]
+CELLS = 128
+"""Grid on which free parts of the texture are looked for."""
 TEXTURE_PX = 1024
 TEXTURE_QUALITY, BACKGROUND_QUALITY = 90, 88
-BUST = "bust"
+BUST, CORE = "bust", "core"
 UNDER_LAYER = 2
 SMALLEST_MOTION_M = 1e-4
 """Expression shapes leave out vertices that they move by less."""
@@ -31,74 +36,89 @@ LEAST_MARGIN = {"neck": 0.08, "gaze": 0.1, "jaw": 0.05, "expression": 0.08}
 
 
 def assemble(portrait: Portrait, bust: Bust, background: Bytes, fitted: Fitted, frames: NDArray[np.int64]) -> AvatarFile:
-    """Without card and thumbnail. The bust's chart takes the free part of the texture below the head's charts."""
-    draft = portrait.draft()
-    mesh, count = draft.mesh, len(draft.mesh.vertices)
-    texture, chart, maps = _texture(portrait, bust)
-    weights = np.zeros((len(bust.vertices), 5), np.float32)
-    weights[:, ROOT] = 1.0
-    whole = replace(
-        mesh,
-        vertices=np.concatenate([mesh.vertices, bust.vertices]),
-        faces=np.concatenate([mesh.faces, bust.faces + count]).astype(np.int32),
-        uv=np.concatenate([mesh.uv, chart]).astype(np.float32),
-        uv_faces=np.concatenate([mesh.uv_faces, bust.faces + len(mesh.uv)]).astype(np.int32),
-        face_region=np.concatenate([mesh.face_region, np.full(len(bust.faces), len(draft.regions), np.uint8)]),
-        face_layer=np.concatenate([mesh.face_layer, np.full(len(bust.faces), UNDER_LAYER, np.uint8)]),
-        skinning_weights=np.concatenate([mesh.skinning_weights, weights]),
-    )
-    offsets = draft.dynamic_offsets
+    """Without card and thumbnail. Bust and core are drawn beneath the head; their pictures take free parts of the texture."""
+    draft, core = portrait.draft(), make_core(portrait)
+    texture = _Texture(portrait)
+    bust_uv = texture.take(bust.picture, bust.chart)
+    core_uv = texture.take(core.picture, core.chart)
+    root = np.zeros((len(bust.vertices), 5), np.float32)
+    root[:, ROOT] = 1.0
+    mesh = _with_part(draft.mesh, bust.vertices, root, bust.faces, bust_uv, bust.faces, len(draft.regions))
+    mesh = _with_part(mesh, core.vertices, core.skinning_weights, core.faces, core_uv, core.chart_faces, len(draft.regions) + 1)
+    offsets, added = draft.dynamic_offsets, len(bust.vertices) + len(core.vertices)
     return replace(
         draft,
-        mesh=whole,
-        regions=(*draft.regions, Region(BUST, Material(lit=False))),
+        mesh=mesh,
+        regions=(*draft.regions, Region(BUST, Material(lit=False)), Region(CORE, Material(lit=False))),
         expression=SparseBasis.from_dense(portrait.mesh.expression, SMALLEST_MOTION_M),
-        dynamic_offsets=None if offsets is None else np.concatenate([offsets, np.zeros((len(offsets), len(bust.vertices), 3), np.float32)], 1),
-        texture=encode_image(texture, TEXTURE_QUALITY),
-        texture_basis=maps,
+        dynamic_offsets=None if offsets is None else np.concatenate([offsets, np.zeros((len(offsets), added, 3), np.float32)], 1),
+        texture=encode_image(texture.image, TEXTURE_QUALITY),
+        texture_basis=texture.maps,
         background=encode_image(background, BACKGROUND_QUALITY),
         ranges=trained_range(fitted, frames, len(draft.expression_names)),
     )
 
 
-def _texture(portrait: Portrait, bust: Bust) -> tuple[Bytes, Float, TextureBasis | None]:
-    """The head's texture with the bust's picture in its largest free rectangle, the bust's chart there, and the maps without anything in it."""
-    texture = picture(upscaled(portrait.base, TEXTURE_PX))
-    height, width = bust.picture.shape[:2]
-    left, top, right, bottom = free_rectangle(portrait, width / height)
-    box = [round(edge * TEXTURE_PX) for edge in (left, top, right, bottom)]
-    shrunk = cv2.resize(bust.picture, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA)
-    texture[box[1] : box[3], box[0] : box[2]] = shrunk
-    inset = 1.0 / TEXTURE_PX
-    low, high = np.array([box[0], box[1]]) / TEXTURE_PX + inset, np.array([box[2], box[3]]) / TEXTURE_PX - inset
-    maps = portrait.maps
-    if maps is not None:
-        side = maps.maps.shape[1]
-        rows, columns = (slice(int(np.floor(a * side)), int(np.ceil(b * side))) for a, b in ((top, bottom), (left, right)))
-        cleared = maps.maps.copy()
-        cleared[:, rows, columns] = 0
-        maps = replace(maps, maps=cleared)
-    return texture, (low + bust.chart * (high - low)).astype(np.float32), maps
+def _with_part(mesh: AvatarMesh, vertices: Float, weights: Float, faces: Int, uv: Float, uv_faces: Int, region: int) -> AvatarMesh:
+    """The mesh with more triangles in the under layer."""
+    return replace(
+        mesh,
+        vertices=np.concatenate([mesh.vertices, vertices]),
+        faces=np.concatenate([mesh.faces, faces + len(mesh.vertices)]).astype(np.int32),
+        uv=np.concatenate([mesh.uv, uv]).astype(np.float32),
+        uv_faces=np.concatenate([mesh.uv_faces, uv_faces + len(mesh.uv)]).astype(np.int32),
+        face_region=np.concatenate([mesh.face_region, np.full(len(faces), region, np.uint8)]),
+        face_layer=np.concatenate([mesh.face_layer, np.full(len(faces), UNDER_LAYER, np.uint8)]),
+        skinning_weights=np.concatenate([mesh.skinning_weights, weights]),
+    )
 
 
-def free_rectangle(portrait: Portrait, aspect: float) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of the largest rectangle of about that width over height that no chart touches, 0…1."""
-    cells = 128
-    taken = np.zeros((cells, cells), np.uint8)
-    for triangle in portrait.mesh.uv[portrait.mesh.uv_faces]:
-        cv2.fillConvexPoly(taken, np.rint(triangle * cells).astype(np.int32), 1)
-    summed = cv2.integral(cv2.dilate(taken, np.ones((3, 3), np.uint8)))
-    for stretch in (1.0, 1.6, 2.4):
-        for width in range(cells, cells // 5, -2):
-            height = max(int(width / (aspect * stretch)), 8)
+class _Texture:
+    """The head's texture, into whose free parts pictures are put; the maps hold nothing there."""
+
+    def __init__(self, portrait: Portrait) -> None:
+        self.image = picture(upscaled(portrait.base, TEXTURE_PX))
+        self.maps = portrait.maps
+        self._taken = np.zeros((CELLS, CELLS), np.uint8)
+        for triangle in portrait.mesh.uv[portrait.mesh.uv_faces]:
+            cv2.fillConvexPoly(self._taken, np.rint(triangle * CELLS).astype(np.int32), 1)
+        self._taken = np.asarray(cv2.dilate(self._taken, np.ones((3, 3), np.uint8)), np.uint8)
+
+    def take(self, part: Bytes, chart: Float) -> Float:
+        """Puts a picture (H, W, 4) where there is room; (T, 2) what its own texture coordinates become."""
+        height, width = part.shape[:2]
+        left, top, right, bottom = free_rectangle(self._taken, width / height, width / TEXTURE_PX)
+        self._taken[round(top * CELLS) : round(bottom * CELLS), round(left * CELLS) : round(right * CELLS)] = 1
+        x0, y0, x1, y1 = (round(edge * TEXTURE_PX) for edge in (left, top, right, bottom))
+        self.image[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        if self.maps is not None:
+            side, cleared = self.maps.maps.shape[1], self.maps.maps.copy()
+            rows, columns = (slice(int(np.floor(a * side)), int(np.ceil(b * side))) for a, b in ((top, bottom), (left, right)))
+            cleared[:, rows, columns] = 0
+            self.maps = replace(self.maps, maps=cleared)
+        inset = 1.0 / TEXTURE_PX
+        low, high = np.array([x0, y0]) / TEXTURE_PX + inset, np.array([x1, y1]) / TEXTURE_PX - inset
+        return (low + chart * (high - low)).astype(np.float32)
+
+
+def free_rectangle(taken: Bytes, aspect: float, widest: float) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom), 0…1, of the largest rectangle of about that width over height, no wider than `widest`, in which `taken` (C, C) is zero.
+
+    Where nothing of that shape is free it is made flatter; the least that is looked for is a twentieth of the texture wide.
+    """
+    cells = len(taken)
+    summed = cv2.integral(taken)
+    for least, stretch in ((0.4, 1.0), (0.4, 1.6), (0.2, 1.0), (0.1, 1.0), (0.2, 2.4), (0.05, 1.0)):
+        for width in range(min(max(int(widest * cells), 6), cells), max(int(least * widest * cells), 5), -1):
+            height = max(int(width / (aspect * stretch)), 4)
             if height > cells:
                 continue
             filled = summed[height:, width:] - summed[:-height, width:] - summed[height:, :-width] + summed[:-height, :-width]
             rows, columns = np.nonzero(filled == 0)
-            if len(rows) and width >= cells * (0.5 if stretch < 2.0 else 0.2):
+            if len(rows):
                 row, column = int(rows[-1]), int(columns[0])
                 return column / cells, row / cells, (column + width) / cells, (row + height) / cells
-    return 0.35, 0.84, 0.99, 0.99
+    raise TrainingError("the head's texture coordinates leave no room for a bust: choose a head whose charts are packed less tightly")
 
 
 def trained_range(fitted: Fitted, frames: NDArray[np.int64], expression_count: int) -> TrainedRange:

@@ -24,8 +24,8 @@ from training.portrait.texels import filled
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 ROWS, COLUMNS = 12, 24
-SPARE = 0.12
-"""The card reaches so far beyond the picture's sides, in picture sides: what leaning uncovers is continued."""
+SPARE, SPARE_BELOW = 0.12, 0.3
+"""The card reaches so far beyond the picture's sides and its lower edge, in picture sides: what leaning uncovers is continued."""
 HEAD_CLEARANCE_PX = 5
 """The card learns nothing so close to the head's surface: chins cast shadows."""
 SHARES = (0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
@@ -35,6 +35,8 @@ OTHERS = 1e-5
 """What frames weigh beside the one that paints the card."""
 WHOLLY = 0.999
 """A pixel of the card that lies less within a frame is mixed with the black outside, and would go on as a shadow beneath the picture."""
+ROOM_CLEARANCE_PX = 13
+"""What the room's plate knows so close to what it does not know still has the person's edge in it."""
 COVERED = 0.6
 """The head hides the card where its surface is more opaque than this."""
 
@@ -59,7 +61,7 @@ def learn_bust(portrait: Portrait, clip: Clip, fitted: Fitted, frames: NDArray[n
     depth = neck_depth(portrait) / share
     top = _top(portrait, size)
     spare = round(SPARE * size)
-    width, height = size + 2 * spare, size - top + spare
+    width, height = size + 2 * spare, size - top + round(SPARE_BELOW * size)
     total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
     cover, looks = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     view = View(portrait.baked(), size)
@@ -162,7 +164,8 @@ def _card(picture: Bytes, mean: Float, depth: float, focal_px: float, size: int,
 def room_behind(clip: Clip, plate: Bytes | None, frames: NDArray[np.int64]) -> Bytes:
     """(S, S, 3) the background without the person: the plate where the dataset has one, else the mean of what the frames show beside them; filled in."""
     if plate is not None:
-        colour, known = plate[..., :3].astype(np.float32), (plate[..., 3] > 0).astype(np.float32)
+        seen = cv2.erode(np.ascontiguousarray(plate[..., 3]), np.ones((ROOM_CLEARANCE_PX,) * 2, np.uint8))
+        colour, known = plate[..., :3].astype(np.float32), (seen > 0).astype(np.float32)
     else:
         size = clip.size
         total, weight = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)

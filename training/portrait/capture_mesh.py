@@ -21,11 +21,13 @@ EYES = ("left_eye", "right_eye")
 UPPER_INNER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 """Landmarks from the person's right corner of the mouth to the left one."""
 PLATE_ROWS, PLATE_COLUMNS = 15, 25
-PLATE_RISE_M, PLATE_DROP_M = 0.004, 0.034
-"""How far the plate reaches above and below the upper inner lip,"""
+PLATE_RISE_M, PLATE_DROP_M = 0.012, 0.034
+"""How far the plate reaches above and below the upper inner lip: lips rise, and nothing but the plate is behind them,"""
 PLATE_FRONT_M, PLATE_BACK_M = 0.005, 0.025
 """and how far behind it its upper and lower edge lie: it must not come through the chin."""
-PLATE_WIDENING = 0.25
+PLATE_RECEDES = 0.6
+"""Above the lip the plate goes back by so much of its height: it must not come through the skin below the nose."""
+PLATE_WIDENING = 0.45
 """Smiles draw the corners outwards: the plate is so much wider than the mouth at rest."""
 TORSO = 0.97
 """Triangles that follow the root joint by more than this are left out: shoulders are another layer."""
@@ -153,7 +155,8 @@ def _with_plate(mesh: CaptureMesh) -> CaptureMesh:
     grid = np.empty((PLATE_ROWS, PLATE_COLUMNS, 3))
     grid[..., 0] = x
     grid[..., 1] = lip[:, 1].mean() + PLATE_RISE_M - (PLATE_RISE_M + PLATE_DROP_M) * down
-    grid[..., 2] = depth - PLATE_FRONT_M - (PLATE_BACK_M - PLATE_FRONT_M) * down
+    above = np.maximum(grid[..., 1] - lip[:, 1].mean(), 0.0)
+    grid[..., 2] = depth - PLATE_FRONT_M - (PLATE_BACK_M - PLATE_FRONT_M) * down - PLATE_RECEDES * above
     count = PLATE_ROWS * PLATE_COLUMNS
     uv, left, top, width, height = _room(mesh, aspect=1.6)
     chart = np.stack(np.meshgrid(left + width * along, top + height * down[:, 0]), -1).reshape(-1, 2)

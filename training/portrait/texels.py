@@ -20,8 +20,9 @@ DEPTH_TOLERANCE_M = 0.003
 GRAZING, FULL = 0.05, 0.5
 """Cosines to the line of sight: a texel counts for nothing below the first and fully from the second on."""
 SEEN = 255
-MIXED = 0.4
-"""Below this share of the person in a pixel its colour is too much the background's to be learned."""
+MIXED = 0.6
+"""Below this share of the person in a pixel, or so close to it, its colour is too much the background's to be learned: turned to the front it would shine."""
+EDGE_PX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,11 @@ def sample_texels(
             colour[i, k] = int(value + 0.5)
         cover = w00 * matte[y0, x0] + w01 * matte[y0, x0 + 1] + w10 * matte[y0 + 1, x0] + w11 * matte[y0 + 1, x0 + 1]
         clear = min(1.0, (cosine - GRAZING) / (FULL - GRAZING))
-        share_of_person = min(1.0, max(0.0, (cover / SEEN - MIXED) / (1.0 - MIXED)))
+        inner = cover
+        for dy in range(-EDGE_PX, EDGE_PX + 1, EDGE_PX):
+            for dx in range(-EDGE_PX, EDGE_PX + 1, EDGE_PX):
+                inner = min(inner, np.float32(matte[min(max(y0 + dy, 0), height - 1), min(max(x0 + dx, 0), width - 1)]))
+        share_of_person = min(1.0, max(0.0, (inner / SEEN - MIXED) / (1.0 - MIXED)))
         weight[i] = int(SEEN * clear * share_of_person * share_of_person)
         alpha[i] = int(cover + 0.5)
         view[i] = int(SEEN * max(clear, 0.15))
