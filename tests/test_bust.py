@@ -13,6 +13,7 @@ from models.head import load_head
 from tests.flame_like import OPEN_HEAD
 from tests.portraits import FOCAL, PLACE, blotches, painted
 from training.clip import Clip
+from training.errors import TrainingError
 from training.fitted import Fitted
 from training.portrait import bust
 from training.portrait.assemble import UNDER_LAYER, assemble, free_rectangle
@@ -122,18 +123,31 @@ def test_the_card_goes_into_the_avatar_beneath_the_head(portrait: Portrait) -> N
     card = learn_bust(portrait, clip, fitted, np.arange(COUNT))
     file = assemble(portrait, card, np.full((SIZE, SIZE, 3), 90, np.uint8), fitted, np.arange(COUNT))
     mesh, head = file.mesh, len(portrait.mesh.vertices)
-    under = mesh.face_layer == UNDER_LAYER
+    under = mesh.face_region == [region.name for region in file.regions].index("bust")
     assert under.sum() == len(card.faces)
+    assert (mesh.face_layer[under] == UNDER_LAYER).all()
     assert (mesh.faces[under] >= head).all()
-    assert file.regions[mesh.face_region[under][0]].name == "bust"
-    np.testing.assert_array_equal(mesh.skinning_weights[head:], np.tile(np.eye(5, dtype=np.float32)[0], (len(card.vertices), 1)))
+    of_card = slice(head, head + len(card.vertices))
+    np.testing.assert_array_equal(mesh.skinning_weights[of_card], np.tile(np.eye(5, dtype=np.float32)[0], (len(card.vertices), 1)))
     chart = mesh.uv[mesh.uv_faces[under]].reshape(-1, 2)
     own = portrait.mesh.uv[portrait.mesh.uv_faces]
-    left, top, right, bottom = free_rectangle(portrait, card.picture.shape[1] / card.picture.shape[0])
-    assert chart.min(0).tolist() >= [left, top]
-    assert (chart.max(0) <= [right, bottom]).all()
+    assert chart.min() >= 0.0
+    assert chart.max() <= 1.0
     crossing = ((own.max(1) > chart.min(0)) & (own.min(1) < chart.max(0))).all(1)
     assert not crossing.any()
+
+
+def test_the_largest_free_rectangle_of_a_shape_is_found() -> None:
+    taken = np.ones((128, 128), np.uint8)
+    taken[40:80, 10:90] = 0
+    left, top, right, bottom = free_rectangle(taken, 2.0, 1.0)
+    assert (taken[round(top * 128) : round(bottom * 128), round(left * 128) : round(right * 128)] == 0).all()
+    assert round((right - left) * 128) == 80
+    assert (right - left) / (bottom - top) == pytest.approx(2.0, rel=0.05)
+    narrow = free_rectangle(taken, 2.0, 0.25)
+    assert narrow[2] - narrow[0] == pytest.approx(0.25, abs=0.01)
+    with pytest.raises(TrainingError, match="no room"):
+        free_rectangle(np.ones((128, 128), np.uint8), 2.0, 1.0)
 
 
 def test_the_room_is_what_shows_beside_the_person(portrait: Portrait) -> None:

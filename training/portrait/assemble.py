@@ -116,7 +116,7 @@ def free_rectangle(taken: Bytes, aspect: float, widest: float) -> tuple[float, f
             filled = summed[height:, width:] - summed[:-height, width:] - summed[height:, :-width] + summed[:-height, :-width]
             rows, columns = np.nonzero(filled == 0)
             if len(rows):
-                row, column = int(rows[-1]), int(columns[0])
+                row, column = int(rows[-1]), int(columns[rows == rows[-1]][0])
                 return column / cells, row / cells, (column + width) / cells, (row + height) / cells
     raise TrainingError("the head's texture coordinates leave no room for a bust: choose a head whose charts are packed less tightly")
 

@@ -205,7 +205,7 @@ def _room(mesh: CaptureMesh, aspect: float) -> tuple[Float, float, float, float,
         filled = summed[height:, width:] - summed[:-height, width:] - summed[height:, :-width] + summed[:-height, :-width]
         rows, columns = np.nonzero(filled == 0)
         if len(rows):
-            row, column = int(rows[-1]), int(columns[0])
+            row, column = int(rows[-1]), int(columns[rows == rows[-1]][0])
             inset = gutter / cells
             return mesh.uv, column / cells + inset, row / cells + inset, width / cells - 2 * inset, height / cells - 2 * inset
     squeezed = (mesh.uv * (1.0, 0.8)).astype(np.float32)
