@@ -131,7 +131,9 @@ def test_the_plate_lies_behind_the_lips_and_faces_the_viewer(mesh: CaptureMesh) 
     assert rows[0, 0, 0] < lip[0, 0] - 0.1 * across
     assert rows[0, -1, 0] > lip[-1, 0] + 0.1 * across
     assert (rows[0, :, 1] > lip[:, 1].mean()).all()
-    assert (np.diff(rows[:, 12, 2]) < 0.0).all(), "it slopes back"
+    below = rows[:, 12, 1] < lip[:, 1].mean()
+    assert (np.diff(rows[below, 12, 2]) < 0.0).all(), "it slopes back towards the chin"
+    assert rows[0, 12, 2] < rows[~below, 12, 2][-1], "and towards the nose"
     assert (np.diff(rows[:, 12, 1]) < 0.0).all()
     corners = mesh.vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
