@@ -41,7 +41,7 @@ def test_the_core_hangs_beneath_soft_skin_and_holds_still(portrait: Portrait) ->
     mesh = portrait.mesh
     gap = np.linalg.norm(core.vertices[:, None] - mesh.vertices[None], axis=2)
     nearest = gap.argmin(1)
-    assert np.median(gap.min(1)) == pytest.approx(DEPTH_M, abs=0.001)
+    assert np.median(gap.min(1)) == pytest.approx(DEPTH_M, abs=0.004)
     assert np.linalg.norm(mesh.expression[:, nearest], axis=2).max(0).mean() < STILL_M
     centre = mesh.joints[1]
     assert (np.linalg.norm(core.vertices - centre, axis=1) <= np.linalg.norm(mesh.vertices[nearest] - centre, axis=1) + 0.002).mean() > 0.9

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.mesh import vertex_normals
 from training.portrait.capture_mesh import SKIN
 from training.portrait.portrait import Portrait, picture
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-DEPTH_M = 0.004
+DEPTH_M = 0.012
+"""Towards the middle of the head: along the normals ears would turn inside out."""
 STILL_M = 0.0015
 """Where an expression moves the skin by more, there is no core: lips and lids must not drag one along."""
 PICTURE_PX = 96
@@ -55,7 +55,9 @@ def make_core(portrait: Portrait) -> Core:
     charts = mesh.uv_faces[still[mesh.faces].all(1)]
     used, used_charts = np.unique(faces), np.unique(charts)
     shape = mesh.vertices + portrait.shape
-    inner = shape - DEPTH_M * vertex_normals(shape, mesh.faces)
+    centre = shape[mesh.of(SKIN) & (mesh.fade > 0.95)].mean(0)
+    inwards = centre - shape
+    inner = shape + DEPTH_M * inwards / np.maximum(np.linalg.norm(inwards, axis=1, keepdims=True), 1e-6)
     small = cv2.resize(picture(portrait.base), (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_AREA)
     small[..., 3] = 255
     return Core(

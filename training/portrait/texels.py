@@ -22,7 +22,7 @@ GRAZING, FULL = 0.05, 0.5
 SEEN = 255
 MIXED = 0.6
 """Below this share of the person in a pixel, or so close to it, its colour is too much the background's to be learned: turned to the front it would shine."""
-EDGE_PX = 2
+EDGE_PX = 1
 
 
 @dataclass(frozen=True, slots=True)
