@@ -35,7 +35,7 @@ OTHERS = 1e-5
 """What frames weigh beside the one that paints the card."""
 WHOLLY = 0.999
 """A pixel of the card that lies less within a frame is mixed with the black outside, and would go on as a shadow beneath the picture."""
-ROOM_CLEARANCE_PX = 13
+ROOM_CLEARANCE_PX = 5
 """What the room's plate knows so close to what it does not know still has the person's edge in it."""
 COVERED = 0.6
 """The head hides the card where its surface is more opaque than this."""
