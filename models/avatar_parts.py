@@ -216,6 +216,16 @@ class TextureBasis:
     group: NDArray[np.uint8]
     """(blocks,) which row of the weights a block uses."""
 
+    @staticmethod
+    def quantised(maps: Float, block: int, group: NDArray[np.uint8]) -> TextureBasis:
+        """From (K, R, R, C) grey levels: the largest value of a block is 127 steps."""
+        count, side, _, channels = maps.shape
+        along = side // block
+        split = maps.reshape(count, along, block, along, block, channels)
+        scale = np.maximum(np.abs(split).max((2, 4, 5)) / 127.0, 1e-8).astype(np.float32)
+        steps = np.clip(np.rint(split / scale[:, :, None, :, None, None]), -127, 127).astype(np.int8)
+        return TextureBasis(steps.reshape(maps.shape), scale.reshape(count, -1), block, group)
+
     @property
     def group_count(self) -> int:
         return int(self.group.max()) + 1

@@ -79,19 +79,21 @@ class Registrar:
             delta = stage.matrix @ (features(image, points) - stage.mean) + stage.bias
             if not np.isfinite(delta).all():
                 return params
-            refined = self._moved(refined, delta)
+            stepped = moved(refined, delta)
+            refined = replace(stepped, expression=np.clip(stepped.expression, self._low, self._high))
         return refined
 
-    def _moved(self, params: HeadParams, delta: Float) -> HeadParams:
-        shapes = len(params.expression)
-        turn = to_matrix(delta[:3]) @ to_matrix(params.neck)
-        return replace(
-            params,
-            neck=to_axis_angle(turn).astype(np.float32),
-            translation=params.translation + delta[3:6],
-            expression=np.clip(params.expression + delta[6 : 6 + shapes], self._low, self._high),
-            gaze=params.gaze + delta[6 + shapes :].reshape(2, 2),
-        )
+
+def moved(params: HeadParams, delta: NDArray[np.floating]) -> HeadParams:
+    """Parameters after a step (10 + E,): rotation of the head from the left, translation, expression, gaze."""
+    shapes = len(params.expression)
+    return replace(
+        params,
+        neck=to_axis_angle(to_matrix(delta[:3]) @ to_matrix(params.neck)).astype(np.float32),
+        translation=(params.translation + delta[3:6]).astype(np.float32),
+        expression=(params.expression + delta[6 : 6 + shapes]).astype(np.float32),
+        gaze=(params.gaze + delta[6 + shapes :].reshape(2, 2)).astype(np.float32),
+    )
 
 
 def _reduced(avatar: BakedAvatar, vertices: NDArray[np.int32]) -> BakedAvatar:

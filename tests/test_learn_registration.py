@@ -12,7 +12,7 @@ from models.avatar_file import AvatarFile
 from models.baked import bake
 from models.driver import Registration
 from models.head import HeadParams
-from models.registration import Registrar
+from models.registration import Registrar, moved
 from models.rotations import to_axis_angle, to_matrix
 from tests.neural_clip import charted, unlit
 from tests.portraits import blotches
@@ -21,7 +21,7 @@ from training.clip import Clip
 from training.fitted import Fitted
 from training.portrait.portrait import View
 from training.progress import Progress
-from training.registration import RegistrationPlan, difference, learn_registration, moved
+from training.registration import RegistrationPlan, difference, learn_registration
 
 SIZE, COUNT, TAUGHT = 160, 70, 60
 PLAN = RegistrationPlan(points=200, starts=2)

@@ -12,14 +12,14 @@ pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 import torch
 
-from models.avatar_parts import SparseBasis
+from models.avatar_parts import SparseBasis, TextureBasis
 from models.baked import bake
 from models.kernels import Bands
 from models.raster.cpu import CpuRasterizer
 from models.texture_basis import BakedTextureBasis
 from realtime.renderer import AvatarRenderer
 from tests.neural_clip import BADGE_ROW, NARROWER, SIZE, Case, landmark_vertices, make_case
-from training.neural.baking import Layout, quantise
+from training.neural.baking import Layout
 from training.neural.frames import Frames, evenly, mouth_features, watched_stretches
 from training.neural.judging import FileView
 from training.neural.landmarks import find_places
@@ -182,7 +182,7 @@ def test_maps_keep_their_values_through_quantising() -> None:
     rng = np.random.default_rng(1)
     maps = rng.normal(0, 20, (3, 32, 32, 3)).astype(np.float32)
     layout = Layout(32, 3, 16, np.zeros(4, np.uint8))
-    basis = quantise(maps, layout)
+    basis = TextureBasis.quantised(maps, layout.block, layout.group)
     baked = BakedTextureBasis.of(basis)
     state = baked.blank()
     weights = np.array([[0.5, -1.0, 0.25]], np.float32)

@@ -6,7 +6,7 @@ frames were off, so that the colours at the vertices learn to say which way is h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from models.avatar_file import AvatarFile
 from models.baked import BakedAvatar, bake
 from models.driver import Registration, RegistrationStage
 from models.head import ROOT, HeadParams
-from models.registration import Registrar, features
+from models.registration import Registrar, features, moved
 from models.rotations import to_axis_angle, to_matrix
 from training.clip import Clip
 from training.fitted import Fitted
@@ -67,22 +67,10 @@ def learn_registration(
 
 
 def difference(start: HeadParams, truth: HeadParams) -> Double:
-    """(10 + E,): the way from one to the other, as a registration's stages step."""
+    """(10 + E,): the way from one to the other, as a registration's stages step; models.registration.moved goes it."""
     turn = to_axis_angle(to_matrix(truth.neck) @ to_matrix(start.neck).T)
     parts = (turn, truth.translation - start.translation, truth.expression - start.expression, (truth.gaze - start.gaze).ravel())
     return np.concatenate(parts).astype(np.float64)
-
-
-def moved(start: HeadParams, delta: NDArray[np.floating]) -> HeadParams:
-    """`start` after a step; the other way round of `difference`."""
-    shapes = len(start.expression)
-    return replace(
-        start,
-        neck=to_axis_angle(to_matrix(delta[:3]) @ to_matrix(start.neck)).astype(np.float32),
-        translation=(start.translation + delta[3:6]).astype(np.float32),
-        expression=(start.expression + delta[6 : 6 + shapes]).astype(np.float32),
-        gaze=(start.gaze + delta[6 + shapes :].reshape(2, 2)).astype(np.float32),
-    )
 
 
 def _vertices(avatar: AvatarFile, baked: BakedAvatar, fitted: Fitted, frames: NDArray[np.int64], size: int, count: int) -> NDArray[np.int32]:

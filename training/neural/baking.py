@@ -205,13 +205,4 @@ def _texture_basis(residuals: Float, texels: Texels, layout: Layout, weights: Re
         solved = [solver @ piece for piece in _pieces(residuals, shown)]
         if solved:
             maps[:, row, column] = np.concatenate(solved, 1).reshape(count, len(shown), layout.channels)
-    return quantise(maps, layout)
-
-
-def quantise(maps: Float, layout: Layout) -> TextureBasis:
-    """(K, R, R, C) grey levels → int8 with a scale for each block, so that the largest value of a block is 127 steps."""
-    along = layout.side // layout.block
-    blocks = np.abs(maps).max(3).reshape(len(maps), along, layout.block, along, layout.block)
-    scale = np.maximum(blocks.max((2, 4)).reshape(len(maps), -1) / 127.0, 1e-8).astype(np.float32)
-    steps = np.rint(maps / layout.of_texels(scale)[..., None])
-    return TextureBasis(np.clip(steps, -127, 127).astype(np.int8), scale, layout.block, layout.group)
+    return TextureBasis.quantised(maps, layout.block, layout.group)

@@ -145,14 +145,9 @@ def _with_hair(portrait: Portrait, texels: Texels, values: Float, known: Float) 
 
 def quantised(images: Float, block: int, levels: Float) -> TextureBasis:
     """(K, S, S, C) grey levels for a feature of one → int8 with a scale for every block; `levels` (S, S): the row of the features each texel uses."""
-    count, size, _, channels = images.shape
-    along = size // block
-    split = images.reshape(count, along, block, along, block, channels)
-    largest = np.abs(split).max((2, 4, 5))
-    scale = np.maximum(largest, 1e-6) / 127.0
-    whole = np.rint(split / scale[:, :, None, :, None, None]).astype(np.int8).reshape(count, size, size, channels)
+    along = images.shape[1] // block
     group = np.rint(levels.reshape(along, block, along, block).mean((1, 3))).astype(np.uint8).reshape(-1)
-    return TextureBasis(whole, scale.reshape(count, -1).astype(np.float32), block, group)
+    return TextureBasis.quantised(images, block, group)
 
 
 @kernel

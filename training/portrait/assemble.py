@@ -14,6 +14,7 @@ from models.head import ROOT
 from models.image_blob import encode_image
 from training.errors import TrainingError
 from training.fitted import Fitted
+from training.portrait.atlas import CELLS, largest_free, taken_cells
 from training.portrait.bust import Bust
 from training.portrait.core import make_core
 from training.portrait.portrait import Portrait, picture, upscaled
@@ -21,8 +22,6 @@ from training.portrait.portrait import Portrait, picture, upscaled
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Int = NDArray[np.int32]
-CELLS = 128
-"""Grid on which free parts of the texture are looked for."""
 TEXTURE_PX = 1024
 TEXTURE_QUALITY, BACKGROUND_QUALITY = 90, 88
 BUST, CORE = "bust", "core"
@@ -79,10 +78,7 @@ class _Texture:
     def __init__(self, portrait: Portrait) -> None:
         self.image = picture(upscaled(portrait.base, TEXTURE_PX))
         self.maps = portrait.maps
-        self._taken = np.zeros((CELLS, CELLS), np.uint8)
-        for triangle in portrait.mesh.uv[portrait.mesh.uv_faces]:
-            cv2.fillConvexPoly(self._taken, np.rint(triangle * CELLS).astype(np.int32), 1)
-        self._taken = np.asarray(cv2.dilate(self._taken, np.ones((3, 3), np.uint8)), np.uint8)
+        self._taken = taken_cells(portrait.mesh.uv, portrait.mesh.uv_faces)
 
     def take(self, part: Bytes, chart: Float) -> Float:
         """Puts a picture (H, W, 4) where there is room; (T, 2) what its own texture coordinates become."""
@@ -106,18 +102,11 @@ def free_rectangle(taken: Bytes, aspect: float, widest: float) -> tuple[float, f
 
     Where nothing of that shape is free it is made flatter; the least that is looked for is a twentieth of the texture wide.
     """
-    cells = len(taken)
-    summed = cv2.integral(taken)
+    wide = max(int(widest * len(taken)), 6)
     for least, stretch in ((0.4, 1.0), (0.4, 1.6), (0.2, 1.0), (0.1, 1.0), (0.2, 2.4), (0.05, 1.0)):
-        for width in range(min(max(int(widest * cells), 6), cells), max(int(least * widest * cells), 5), -1):
-            height = max(int(width / (aspect * stretch)), 4)
-            if height > cells:
-                continue
-            filled = summed[height:, width:] - summed[:-height, width:] - summed[height:, :-width] + summed[:-height, :-width]
-            rows, columns = np.nonzero(filled == 0)
-            if len(rows):
-                row, column = int(rows[-1]), int(columns[rows == rows[-1]][0])
-                return column / cells, row / cells, (column + width) / cells, (row + height) / cells
+        found = largest_free(taken, aspect * stretch, wide, max(int(least * widest * len(taken)), 5) + 1)
+        if found is not None:
+            return found
     raise TrainingError("the head's texture coordinates leave no room for a bust: choose a head whose charts are packed less tightly")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head import NECK, ROOT, HeadModel
+from training.portrait.atlas import CELLS, largest_free, taken_cells
 from training.portrait.subdivide import relocated, subdivide
 
 Float = NDArray[np.float32]
@@ -193,20 +194,10 @@ def _room(mesh: CaptureMesh, aspect: float) -> tuple[Float, float, float, float,
 
     Where there is none, everything is squeezed into the upper four fifths.
     """
-    import cv2
-
-    cells, gutter = 128, 1
-    taken = np.zeros((cells, cells), np.uint8)
-    for triangle in mesh.uv[mesh.uv_faces]:
-        cv2.fillConvexPoly(taken, np.rint(triangle * cells).astype(np.int32), 1)
-    summed = cv2.integral(cv2.dilate(taken, np.ones((3, 3), np.uint8)))
-    for width in range(int(0.56 * cells), cells // 4 - 1, -2):
-        height = int(width / aspect)
-        filled = summed[height:, width:] - summed[:-height, width:] - summed[height:, :-width] + summed[:-height, :-width]
-        rows, columns = np.nonzero(filled == 0)
-        if len(rows):
-            row, column = int(rows[-1]), int(columns[rows == rows[-1]][0])
-            inset = gutter / cells
-            return mesh.uv, column / cells + inset, row / cells + inset, width / cells - 2 * inset, height / cells - 2 * inset
+    found = largest_free(taken_cells(mesh.uv, mesh.uv_faces), aspect, int(0.56 * CELLS), CELLS // 4)
+    if found is not None:
+        left, top, right, bottom = found
+        inset = 1.0 / CELLS
+        return mesh.uv, left + inset, top + inset, right - left - 2 * inset, bottom - top - 2 * inset
     squeezed = (mesh.uv * (1.0, 0.8)).astype(np.float32)
     return squeezed, 0.01, 0.81, 0.3, 0.18
