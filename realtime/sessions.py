@@ -37,16 +37,22 @@ class Sessions:
     def warm(self) -> bool:
         return self._worker.warm
 
-    async def open(self, offer_sdp: str, avatar_id: str) -> tuple[Session, str]:
+    async def open(self, offer_sdp: str, avatar_id: str, replaces: str | None = None) -> tuple[Session, str]:
         """A new session and its answer.
+
+        Args:
+            replaces: a session that ends first, if it still lives: the page was loaded anew, or its network changed.
 
         Raises:
             ServerFull: every slot is taken.
-            Unprocessable: the offer cannot be answered; no slot is taken then.
+            Unprocessable: the offer cannot be answered; no slot is taken then, and none is freed.
         """
-        if len(self._sessions) >= self._config.max_sessions or self._closed:
+        replaced = self._sessions.get(replaces) if replaces is not None else None
+        if len(self._sessions) - (replaced is not None) >= self._config.max_sessions or self._closed:
             raise ServerFull(f"all {self._config.max_sessions} sessions are taken; try again later", RETRY_AFTER_S)
         checked_sdp = check_offer(offer_sdp, self._config.codec)
+        if replaced is not None:
+            replaced.end("replaced by a newer one")
         session = Session(secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget)
         self._sessions[session.id] = session
         try:

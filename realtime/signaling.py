@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,18 @@ async def _add_security_headers(request: web.Request, response: web.StreamRespon
     response.headers.update(SECURITY_HEADERS)
 
 
-async def _read_offer(request: web.Request) -> tuple[str, str | None]:
-    """SDP and avatar of an offer's body.
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The body of POST /offer."""
+
+    sdp: str
+    avatar: str | None
+    replaces: str | None
+    """Identifier of the session that this one takes the place of: knowing it is the right to end it."""
+
+
+async def _read_offer(request: web.Request) -> _Offer:
+    """What the body says.
 
     Raises:
         UnsupportedMediaType, BadRequest: with what was expected.
@@ -124,14 +134,17 @@ async def _read_offer(request: web.Request) -> tuple[str, str | None]:
         raise BadRequest("type: expected offer")
     if avatar is not None and not isinstance(avatar, str):
         raise BadRequest("avatar: expected an identifier from GET /avatars")
-    return sdp, avatar
+    replaces = body.get("replaces")
+    if replaces is not None and not isinstance(replaces, str):
+        raise BadRequest("replaces: expected the session_id of an earlier answer")
+    return _Offer(sdp, avatar, replaces)
 
 
 async def _offer(request: web.Request) -> web.Response:
-    sdp, avatar = await _read_offer(request)
+    offer = await _read_offer(request)
     gallery = request.app[GALLERY]
-    avatar_id = gallery.entry(avatar).id if avatar is not None else gallery.default_id
-    session, answer = await request.app[SESSIONS].open(sdp, avatar_id)
+    avatar_id = gallery.entry(offer.avatar).id if offer.avatar is not None else gallery.default_id
+    session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.replaces)
     return _json({"sdp": answer, "type": "answer", "session_id": session.id})
 
 

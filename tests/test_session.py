@@ -194,6 +194,29 @@ async def test_the_cap_holds_and_a_closed_session_frees_its_slot() -> None:
             server.sessions.get(session.id)
 
 
+async def test_a_page_that_was_loaded_anew_takes_its_own_place_again() -> None:
+    async with house(config=fakes.config(size=128, max_sessions=1)) as server, calling() as before, calling() as reloaded:
+        old = await server.call(before)
+        await live(old, before)
+        new, answer = await server.sessions.open(reloaded.sdp, "ada", replaces=old.id)
+        assert old.state is SessionState.CLOSED
+        assert server.sessions.get(new.id) is new
+        await reloaded.accept(answer)
+        await live(new, reloaded)
+        assert len(server.sessions) == 1
+        await until(lambda: before.of("state")[-1]["state"] == "stopped")
+
+
+async def test_an_offer_that_cannot_be_answered_replaces_nothing() -> None:
+    async with house(config=fakes.config(size=128, max_sessions=1)) as server, calling() as peer, calling() as other:
+        session = await server.call(peer)
+        with pytest.raises(Unprocessable):
+            await server.sessions.open("v=0", "ada", replaces=session.id)
+        with pytest.raises(ServerFull):
+            await server.sessions.open(other.sdp, "ada", replaces="unknown")
+        await live(session, peer)
+
+
 async def test_the_cap_holds_under_a_flood() -> None:
     async with house(config=fakes.config(size=128, max_sessions=3)) as server, contextlib.AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(calling()) for _ in range(10)]

@@ -96,6 +96,15 @@ async def test_full_and_free_again(http: Http) -> None:
         assert (await http.offer({"sdp": second.sdp, "type": "offer"})).status == 200
 
 
+async def test_a_reloaded_page_replaces_its_session(http: Http) -> None:
+    async with calling() as first, calling() as second:
+        session_id = (await (await http.offer({"sdp": first.sdp, "type": "offer"})).json())["session_id"]
+        response = await http.offer({"sdp": second.sdp, "type": "offer", "replaces": session_id})
+        assert response.status == 200
+        assert (await http.client.get(f"/sessions/{session_id}/stats")).status == 404
+        assert (await (await http.client.get("/readyz")).json())["sessions"] == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -108,6 +117,7 @@ async def test_full_and_free_again(http: Http) -> None:
         ({"sdp": "", "type": "offer"}, 400),
         ({"sdp": ["v=0"], "type": "offer"}, 400),
         ({"sdp": "v=0", "type": "offer", "avatar": 1}, 400),
+        ({"sdp": "v=0", "type": "offer", "replaces": 1}, 400),
         ({"sdp": "v=0", "type": "offer", "avatar": "nobody"}, 404),
         ({"sdp": "v=0", "type": "offer"}, 422),
         ({"sdp": "nonsense", "type": "offer"}, 422),

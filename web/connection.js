@@ -8,7 +8,7 @@ const GATHER_MS = 500;
 const OFFER_MS = 20000;
 const CONNECT_MS = 12000;
 const DELETE_MS = 2000;
-const DISCONNECTED_MS = 3000;
+const DISCONNECTED_MS = 1500;
 const MAX_BITRATE = 2_500_000;
 const RETRY_AFTER_S = 10;
 
@@ -61,15 +61,16 @@ export class Connection {
    * Negotiate with the server and wait until media can flow.
    *
    * @param {string|null} avatar id, or null for the server's default
+   * @param {string|null} replaces the session that this one takes the place of, if the server still has it
    * @param {AbortSignal} signal
    * @throws {ConnectError}
    */
-  async open(avatar, signal) {
+  async open(avatar, replaces, signal) {
     await this.#preferFrameRate();
     await this.pc.setLocalDescription(await this.pc.createOffer());
     await gathered(this.pc);
     const { sdp, type } = /** @type {RTCSessionDescription} */ (this.pc.localDescription);
-    const answer = await postOffer({ sdp, type, ...(avatar && { avatar }) });
+    const answer = await postOffer({ sdp, type, ...(avatar && { avatar }), ...(replaces && { replaces }) });
     this.sessionId = answer.session_id;
     if (this.#closed) this.#deleteSession();
     signal.throwIfAborted();
@@ -154,7 +155,7 @@ function gathered(pc) {
 /**
  * Not aborted by a stop: the answer names the session that must then be deleted.
  *
- * @param {{sdp: string, type: string, avatar?: string}} offer
+ * @param {{sdp: string, type: string, avatar?: string, replaces?: string}} offer
  * @returns {Promise<{sdp: string, type: RTCSdpType, session_id: string}>}
  * @throws {ConnectError}
  */

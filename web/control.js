@@ -13,7 +13,8 @@
  */
 
 const PING_MS = 1000;
-const SILENCE_MS = 4000;
+const SILENCE_MS = 3000;
+const PROBE_MS = 1000;
 const ANSWER_MS = 5000;
 
 /** Requests with answers, and a heartbeat. */
@@ -49,6 +50,16 @@ export class ControlChannel {
       this.#pending.set(id, { resolve, reject, timer });
       this.#send({ type, id, ...fields });
     });
+  }
+
+  /** The network changed: is the server still there? One that does not answer at once is gone. */
+  probe() {
+    if (this.#closed || this.channel.readyState !== 'open') return;
+    const asked = performance.now();
+    this.#send({ type: 'ping', t: asked });
+    setTimeout(() => {
+      if (!this.#closed && this.#heardAt < asked) this.handlers.gone('silence');
+    }, PROBE_MS);
   }
 
   /** Say and hear nothing more; the channel itself ends with its connection. */

@@ -19,8 +19,11 @@ import { ConnectError, Connection } from './connection.js';
  * @property {(background: string, mirror: boolean) => void} applied the server has taken over the settings
  */
 
-const BACKOFF_S = [1, 2, 4, 8, 15];
+/** By failures in a row. A connection that had held is made anew at once: a network that changed is there again already. */
+const BACKOFF_S = [0, 1, 2, 4, 8, 15];
+const HELD_MS = 5000;
 const RESUME_MS = 200;
+const LAST_SESSION = 'headcast.session';
 
 /** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -40,7 +43,8 @@ export class LiveSession {
   constructor(settings, events) {
     this.settings = settings;
     this.events = events;
-    window.addEventListener('online', () => this.retryNow());
+    window.addEventListener('online', () => this.#networkChanged());
+    /** @type {EventTarget|undefined} */ (Reflect.get(navigator, 'connection'))?.addEventListener('change', () => this.#networkChanged());
   }
 
   /** @returns {RTCPeerConnection|null} for measurements only */
@@ -77,6 +81,11 @@ export class LiveSession {
   /** Connect at once instead of waiting for the countdown. */
   retryNow() {
     this.#retry();
+  }
+
+  #networkChanged() {
+    this.retryNow();
+    this.#connection?.control.probe();
   }
 
   /**
@@ -135,14 +144,16 @@ export class LiveSession {
 
   /** @param {AbortSignal} signal */
   async #stayConnected(signal) {
-    for (let failures = 0; ; failures++) {
+    let failures = 0;
+    for (;;) {
+      let connectedAt = Infinity;
       this.events.dispatch({ type: 'connecting' });
       /** @type {WaitReason} */
       let reason;
       /** @type {number|undefined} */
       let retryAfter;
       try {
-        reason = await this.#connectOnce(signal, () => (failures = 0));
+        reason = await this.#connectOnce(signal, () => (connectedAt = performance.now()));
       } catch (error) {
         if (signal.aborted || !(error instanceof ConnectError) || error.reason === null) throw error;
         ({ reason, retryAfter } = error);
@@ -151,6 +162,7 @@ export class LiveSession {
         this.#connection = null;
       }
       signal.throwIfAborted();
+      failures = performance.now() - connectedAt > HELD_MS ? 0 : failures + 1;
       await this.#wait(reason, retryAfter ?? BACKOFF_S[Math.min(failures, BACKOFF_S.length - 1)], signal);
     }
   }
@@ -172,7 +184,8 @@ export class LiveSession {
       state: (/** @type {string} */ state) => events.dispatch({ type: 'server_state', state }),
     };
     const connection = (this.#connection = new Connection(stream, handlers, events.avatar));
-    await connection.open(this.settings.avatar, signal);
+    await connection.open(this.settings.avatar, lastSession(), signal);
+    rememberSession(connection.sessionId);
     const track = this.#stream?.getVideoTracks()[0];
     if (track && this.#stream !== stream) await connection.replaceTrack(track);
     connected();
@@ -217,6 +230,24 @@ export class LiveSession {
     this.#stream = null;
     this.events.camera(null);
     this.events.avatar(null);
+  }
+}
+
+/** @returns {string|null} this tab's last session: after a reload or a crash the server may still hold its place */
+function lastSession() {
+  try {
+    return sessionStorage.getItem(LAST_SESSION);
+  } catch {
+    return null; // storage is blocked: the server finds out by itself
+  }
+}
+
+/** @param {string|null} id */
+function rememberSession(id) {
+  try {
+    if (id) sessionStorage.setItem(LAST_SESSION, id);
+  } catch {
+    // as above
   }
 }
 
