@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
@@ -147,16 +147,26 @@ async def talk(channel: RTCDataChannel, options: Options) -> None:
         await asyncio.sleep(0.5)
 
 
+def prefer(transceiver: RTCRtpTransceiver, codec: str) -> None:
+    """Offers one codec only."""
+    known = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences([each for each in known if each.mimeType in (f"video/{codec}", "video/rtx")])
+
+
+def improve(transceiver: RTCRtpTransceiver, codec: str) -> None:
+    """Gives the client what a browser has, and aiortc has not: frames released when they are complete, a quick encoder."""
+    release_at_marker(transceiver.receiver)
+    use_avatar_encoder(transceiver.sender, codec, CAMERA_BITRATE, lambda _: None)
+
+
 async def run(options: Options) -> dict[str, Any]:
     """One session, from offer to goodbye."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     received, camera = Received(), Camera(Clip(options), options.fps)
     tasks: list[asyncio.Task[None]] = []
     transceiver = peer.addTransceiver(camera, "sendrecv")
-    codecs = [each for each in RTCRtpSender.getCapabilities("video").codecs if each.mimeType in (f"video/{options.codec}", "video/rtx")]
-    transceiver.setCodecPreferences(codecs)
-    release_at_marker(transceiver.receiver)
-    use_avatar_encoder(transceiver.sender, options.codec, CAMERA_BITRATE, lambda _: None)
+    prefer(transceiver, options.codec)
+    improve(transceiver, options.codec)
     peer.on("track", lambda track: tasks.append(asyncio.create_task(received.take(track, options.out is not None))))
     channel = peer.createDataChannel("control")
     channel.on("message", lambda text: received.messages.append({"at": time.monotonic(), **json.loads(text)}))
