@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,11 @@ ENVIRONMENT_PREFIX = "HEADCAST_"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::", ""})
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
-_ICE_URL = re.compile(r"(?P<scheme>stuns?|turns?):(?:(?P<user>[^:@\s]+):(?P<password>[^@\s]+)@)?(?P<rest>[^@\s?]+(?:\?transport=(?:udp|tcp))?)")
+_ICE_URL = re.compile(
+    r"(?P<scheme>stuns?|turns?):(?:(?P<user>[^:@\s]+):(?P<password>[^@\s]+)@)?"
+    r"(?P<rest>(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:\?transport=(?:udp|tcp))?)"
+)
+LOWEST_MEDIA_PORT = 1024
 
 
 class Codec(StrEnum):
@@ -37,7 +42,22 @@ class IceServer:
     url: str
     """Such as `stun:example.org:3478` or `turn:example.org:3478?transport=tcp`."""
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """UDP ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def starting_at(self, offset: int) -> Iterator[int]:
+        """Every port once, from `first + offset` upwards and round."""
+        return (self.first + (offset + step) % len(self) for step in range(len(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,14 @@ class ServerConfig:
     """Video bitrate in kbit/s, at the start and at most; 100…50000."""
     ice_servers: tuple[IceServer, ...] = ()
     """None by default: then nothing outside this machine is ever asked."""
+    turn_secret: str | None = field(default=None, repr=False)
+    """Shared with the TURN servers of `ice_servers` that have no user and password: sessions get credentials made from it, which expire."""
+    turn_secret_file: Path | None = None
+    """Where `turn_secret` was read from."""
+    udp_ports: PortRange | None = None
+    """Media comes to no other UDP ports, one for a session; None: any that is free."""
+    public_ips: tuple[str, ...] = ()
+    """Addresses under which this machine is reached from outside with the ports unchanged, at most one of IPv4 and one of IPv6."""
     cert_file: Path | None = None
     """PEM certificate chain: serve over https."""
     key_file: Path | None = None
@@ -111,10 +139,31 @@ def _drive(text: str) -> DriveMode:
 def _ice_server(text: str) -> IceServer:
     match = _ICE_URL.fullmatch(text)
     if not match or (match["scheme"].startswith("stun") and "?" in match["rest"]):
-        raise ConfigError(f"expected stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp], got {text.split(':')[0]}:…")
-    if match["scheme"].startswith("turn") and not match["user"]:
-        raise ConfigError("expected turn:USER:PASSWORD@HOST[:PORT], got no user and password")
+        raise ConfigError(f"expected stun:HOST[:PORT] or turn:[USER:PASSWORD@]HOST[:PORT][?transport=udp|tcp], got {text.split(':')[0]}:…")
     return IceServer(f"{match['scheme']}:{match['rest']}", match["user"], match["password"])
+
+
+def _secret(text: str) -> str:
+    if not text.strip():
+        raise ConfigError("expected the secret of the TURN server, got nothing")
+    return text
+
+
+def _udp_ports(text: str) -> PortRange:
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
+    if not match or not LOWEST_MEDIA_PORT <= int(match[1]) <= int(match[2]) <= 65535:
+        raise ConfigError(f"expected FIRST-LAST, two ports from {LOWEST_MEDIA_PORT} to 65535 such as 50000-50099, got {text!r}")
+    return PortRange(int(match[1]), int(match[2]))
+
+
+def _public_ip(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ConfigError(f"expected an IPv4 or IPv6 address, got {text!r}") from None
+    if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise ConfigError(f"expected an address that others can reach, got {text!r}")
+    return str(address)
 
 
 def _file(text: str) -> Path:
@@ -152,6 +201,10 @@ _READERS = {
     "codec": (_codec, "NAME", "auto, vp8 or h264"),
     "bitrate": (_integer(100, 50_000), "KBITS", "video bitrate in kbit/s"),
     "ice_server": (_ice_server, "URL", "STUN or TURN server, repeatable; none by default: nothing outside this machine is asked"),
+    "turn_secret": (_secret, "SECRET", "shared with TURN servers that have no user; others on the machine see flags: better in the environment or a file"),
+    "turn_secret_file": (_file, "FILE", "file that holds it"),
+    "udp_ports": (_udp_ports, "FIRST-LAST", "media comes to these UDP ports only (default: any that is free)"),
+    "public_ip": (_public_ip, "ADDRESS", "address that is forwarded to this machine with the ports unchanged; one of IPv4, one of IPv6"),
     "cert_file": (_file, "PEM", "certificate chain: serve over https"),
     "key_file": (_file, "PEM", "private key of the certificate"),
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
@@ -159,7 +212,7 @@ _READERS = {
 }  # fmt: skip
 
 
-_LISTS = {"avatars_dir": ("avatars_dirs", os.pathsep), "ice_server": ("ice_servers", None)}
+_LISTS = {"avatars_dir": ("avatars_dirs", os.pathsep), "ice_server": ("ice_servers", None), "public_ip": ("public_ips", None)}
 """Of settings that may be given several times: the field, and what separates them in one text (None: white space)."""
 
 
@@ -201,17 +254,39 @@ def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Ser
             continue
         try:
             if name in _LISTS:
-                field, separator = _LISTS[name]
+                plural, separator = _LISTS[name]
                 texts = [part for text in (given if isinstance(given, list) else [given]) for part in text.split(separator)]
-                values[field] = tuple(read(text) for text in texts)  # type: ignore[operator]
+                values[plural] = tuple(read(text) for text in texts)  # type: ignore[operator]
             else:
                 values[name] = read(given)  # type: ignore[operator]
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
-    config = ServerConfig(**values)  # type: ignore[arg-type]
+    return _checked(ServerConfig(**values))  # type: ignore[arg-type]
+
+
+def _checked(config: ServerConfig) -> ServerConfig:
+    """What one setting means for another; with the secret that a file holds."""
     if (config.cert_file is None) != (config.key_file is None):
         raise ConfigError("--cert-file and --key-file belong together: give both or neither")
+    if len({":" in address for address in config.public_ips}) < len(config.public_ips):
+        raise ConfigError("--public-ip: expected at most one IPv4 and one IPv6 address")
+    if config.turn_secret_file is not None:
+        if config.turn_secret is not None:
+            raise ConfigError("--turn-secret and --turn-secret-file: give one of them")
+        config = replace(config, turn_secret=_secret_in(config.turn_secret_file))
+    lacking = [server for server in config.ice_servers if server.url.startswith("turn") and server.username is None]
+    if lacking and config.turn_secret is None:
+        raise ConfigError("--ice-server: expected turn:USER:PASSWORD@HOST[:PORT], or --turn-secret, got no user and password")
+    if config.turn_secret is not None and not lacking:
+        raise ConfigError("--turn-secret: expected an --ice-server turn:HOST without a user that it is for, got none")
     return config
+
+
+def _secret_in(path: Path) -> str:
+    try:
+        return _secret(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeError, ConfigError):
+        raise ConfigError(f"--turn-secret-file: expected a text file with a secret, got {str(path)!r}") from None
 
 
 def read_config_or_exit(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerConfig:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.config import Codec, ConfigError, IceServer, ServerConfig, read_config, read_config_or_exit
+from realtime.config import Codec, ConfigError, IceServer, PortRange, ServerConfig, read_config, read_config_or_exit
 from realtime.packets import DriveMode
 
 
@@ -14,6 +14,7 @@ def test_defaults() -> None:
     assert read_config([], {}) == ServerConfig()
     assert ServerConfig().host == "127.0.0.1"
     assert ServerConfig().ice_servers == ()
+    assert (ServerConfig().udp_ports, ServerConfig().public_ips) == (None, ())
 
 
 def test_every_flag(tmp_path: Path) -> None:
@@ -24,7 +25,8 @@ def test_every_flag(tmp_path: Path) -> None:
         f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --avatars-dir {more} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900"
     )
     flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
-    flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp"
+    flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
+    flags += " --udp-ports 50000-50099 --public-ip 203.0.113.7 --public-ip 2001:DB8::7"
     assert read_config(flags.split(), {}) == ServerConfig(
         host="0.0.0.0",
         port=0,
@@ -36,7 +38,10 @@ def test_every_flag(tmp_path: Path) -> None:
         codec=Codec.H264,
         bitrate=900,
         drive=DriveMode.OWN,
-        ice_servers=(IceServer("stun:example.org"), IceServer("turn:example.org:3478?transport=tcp", "me", "secret")),
+        ice_servers=(IceServer("stun:example.org"), IceServer("turn:example.org:3478?transport=tcp", "me", "secret"), IceServer("turns:[2001:db8::1]")),
+        turn_secret="north",
+        udp_ports=PortRange(50000, 50099),
+        public_ips=("203.0.113.7", "2001:db8::7"),
         cert_file=pem,
         key_file=pem,
         verbose=True,
@@ -46,7 +51,7 @@ def test_every_flag(tmp_path: Path) -> None:
 def test_every_field_has_a_flag_a_twin_and_a_docstring() -> None:
     source = Path(read_config.__code__.co_filename).read_text(encoding="utf-8")
     for field in dataclasses.fields(ServerConfig):
-        name = field.name.removesuffix("s") if field.name in ("ice_servers", "avatars_dirs") else field.name
+        name = field.name.removesuffix("s") if field.name in ("ice_servers", "avatars_dirs", "public_ips") else field.name
         assert f'    "{name}": (' in source
         declaration = source.index(f"    {field.name}: ")
         assert source[declaration:].splitlines()[1].startswith('    """'), field.name
@@ -79,6 +84,23 @@ def test_environment_and_its_precedence() -> None:
         "--ice-server http://x",
         "--ice-server turn:example.org",
         "--ice-server stun:a?transport=udp",
+        '--ice-server stun:a>;rel="x"',
+        "--ice-server stun:a:b:c",
+        "--turn-secret north",
+        "--turn-secret north --ice-server stun:a",
+        "--turn-secret north --ice-server turn:me:secret@a",
+        "--turn-secret-file /nowhere/secret",
+        "--turn-secret-file /dev/null --ice-server turn:a",
+        "--udp-ports 50000",
+        "--udp-ports 50099-50000",
+        "--udp-ports 80-90",
+        "--udp-ports 65000-65536",
+        "--udp-ports 0-0",
+        "--public-ip example.org",
+        "--public-ip 127.0.0.1",
+        "--public-ip 0.0.0.0",
+        "--public-ip fe80::1",
+        "--public-ip 203.0.113.7 --public-ip 203.0.113.8",
         "--avatars-dir /nowhere/at/all",
         "--cert-file /nowhere/cert.pem",
         "--host a/b",
@@ -127,3 +149,26 @@ def test_certificate_and_key_belong_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", True), ("192.0.2.7", False)])
 def test_loopback_is_offered_where_it_is_served(host: str, loopback: bool) -> None:
     assert ServerConfig(host=host).offers_loopback is loopback
+
+
+def test_the_turn_secret_may_be_in_the_environment_or_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("north\n")
+    flags = ["--ice-server", "turn:example.org"]
+    assert read_config(flags, {"HEADCAST_TURN_SECRET": "north"}).turn_secret == "north"
+    assert read_config(flags, {"HEADCAST_TURN_SECRET_FILE": str(secret)}).turn_secret == "north"
+    assert read_config([*flags, "--turn-secret-file", str(secret)], {}).turn_secret == "north"
+    with pytest.raises(ConfigError, match="give one of them"):
+        read_config([*flags, "--turn-secret-file", str(secret)], {"HEADCAST_TURN_SECRET": "north"})
+
+
+def test_secrets_are_not_in_a_configurations_text() -> None:
+    config = read_config(["--ice-server", "turn:example.org", "--ice-server", "turn:me:south@b", "--turn-secret", "north"], {})
+    assert "north" not in repr(config)
+    assert "south" not in repr(config)
+
+
+def test_a_range_of_ports() -> None:
+    ports = PortRange(50_000, 50_003)
+    assert len(ports) == 4
+    assert list(ports.starting_at(2)) == [50_002, 50_003, 50_000, 50_001]
