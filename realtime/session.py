@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 
-from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCRtpTransceiver
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
 from aiortc.exceptions import InvalidStateError
 
 from realtime import control
@@ -21,8 +21,9 @@ from realtime.errors import HeadcastError, ServerFull
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap
 from realtime.packets import RenderedFrame, Tracking
-from realtime.rtc.candidates import offer_loopback
+from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.encoder import use_avatar_encoder
+from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.jitter import release_at_marker
 from realtime.rtc.negotiation import answer_offer, prefer_codecs, sent_codec
 from realtime.tracks import AvatarTrack, CameraFrame, drain
@@ -100,7 +101,7 @@ class Session:
         self._was_live = False
         self._failure: HeadcastError | None = None
         self._tracking = Tracking.LOST
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(each.url, each.username, each.credential) for each in config.ice_servers]))
+        self._peer = RTCPeerConnection(own_configuration(config, time.time()))
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
         self._listener = _Listener(asyncio.get_running_loop(), self)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
@@ -162,8 +163,7 @@ class Session:
     def _bend(self, transceiver: RTCRtpTransceiver, codec_name: str) -> None:
         release_at_marker(transceiver.receiver)
         use_avatar_encoder(transceiver.sender, codec_name, 1000 * self._config.bitrate, lambda milliseconds: self.metrics.stage("encode", milliseconds))
-        if self._config.offers_loopback:
-            offer_loopback(self._peer)
+        offer_addresses(self._peer, Addressing.of(self._config))
 
     def _keep(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 
 from realtime.config import ServerConfig
 from realtime.errors import NotFound, ServerFull
+from realtime.rtc.ice_servers import IceServers, configured_servers
 from realtime.rtc.negotiation import check_offer
 from realtime.session import RETRY_AFTER_S, Session
 from realtime.worker import Worker
@@ -36,6 +38,10 @@ class Sessions:
     @property
     def warm(self) -> bool:
         return self._worker.warm
+
+    def ice_servers(self) -> IceServers:
+        """STUN and TURN servers for a client that connects now; none unless they were configured."""
+        return configured_servers(self._config, time.time())
 
     async def open(self, offer_sdp: str, avatar_id: str, replaces: str | None = None) -> tuple[Session, str]:
         """A new session and its answer.

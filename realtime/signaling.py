@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 
 from realtime.errors import BadRequest, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
 from realtime.gallery import Entry, Gallery
+from realtime.rtc.ice_servers import as_json
 from realtime.sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> 
             web.post("/offer", _offer),
             web.delete("/sessions/{id}", _close_session),
             web.get("/sessions/{id}/stats", _session_stats),
+            web.get("/ice-servers", _ice_servers),
             web.get("/avatars", _avatars),
             web.get("/avatars/{id}/thumbnail", _thumbnail),
             web.get("/healthz", _health),
@@ -155,6 +157,10 @@ async def _close_session(request: web.Request) -> web.Response:
 
 async def _session_stats(request: web.Request) -> web.Response:
     return _json(request.app[SESSIONS].get(request.match_info["id"]).stats())
+
+
+async def _ice_servers(request: web.Request) -> web.Response:
+    return _json(as_json(request.app[SESSIONS].ice_servers()))
 
 
 def _described(entry: Entry) -> dict[str, object]:

@@ -10,14 +10,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from aioice import Connection
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.codecs.h264 import H264Decoder
 from aiortc.codecs.vpx import Vp8Decoder, vp8_depayload
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 
-from realtime.rtc import candidates, encoder, jitter
+from realtime.rtc import encoder, jitter
 from realtime.rtc.bitrate import BitrateGovernor
 from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder
 from realtime.rtc.jitter import MarkerJitterBuffer
@@ -90,8 +89,7 @@ async def test_another_receiver_is_left_alone_with_a_warning(caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         assert not jitter.release_at_marker(Other())  # type: ignore[arg-type]
         assert not encoder.use_avatar_encoder(Other(), "VP8", 1_000_000, lambda _: None)  # type: ignore[arg-type]
-        assert not candidates.offer_loopback(type("Peer", (), {"getTransceivers": lambda self: [], "sctp": None})())
-    assert len(caplog.records) == 3
+    assert len(caplog.records) == 2
 
 
 def frames(count: int) -> list[av.VideoFrame]:
@@ -194,48 +192,3 @@ def test_the_bitrate_gives_way_to_a_jam_and_comes_back() -> None:
     assert targets[-1] == 2_500_000
     changes = sum(a != b for a, b in itertools.pairwise(targets))
     assert changes <= 6
-
-
-OFFER = "\r\n".join(
-    [
-        "v=0",
-        "m=video 9 UDP/TLS/RTP/SAVPF 96",
-        "a=candidate:1 1 udp 2122260223 9b36eaac-bb2e-49bb-bb78-21c41c499900.local 58000 typ host generation 0",
-        "a=candidate:2 1 udp 2122260222 192.0.2.7 58001 typ host",
-        "a=candidate:3 1 udp 2122260221 2001:db8::7 58002 typ host",
-        "a=candidate:4 1 udp 2122260221 tracker.example 58002 typ host",
-        "a=candidate:5 1 udp",
-        "a=end-of-candidates",
-        "a=rtpmap:96 VP8/90000",
-        "",
-    ]
-)
-
-
-def test_names_are_taken_out_of_an_offer() -> None:
-    assert candidates.without_names(OFFER).split("\r\n") == [
-        "v=0",
-        "m=video 9 UDP/TLS/RTP/SAVPF 96",
-        "a=candidate:2 1 udp 2122260222 192.0.2.7 58001 typ host",
-        "a=candidate:3 1 udp 2122260221 2001:db8::7 58002 typ host",
-        "a=rtpmap:96 VP8/90000",
-        "",
-    ]
-
-
-async def test_contract_of_gathering_loopback_is_offered() -> None:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver("video")
-    peer.createDataChannel("control")
-    assert candidates.offer_loopback(peer)
-    await peer.setLocalDescription(await peer.createOffer())
-    assert f" {candidates.LOOPBACK} " in peer.localDescription.sdp
-    await peer.close()
-
-
-async def test_stock_gathering_offers_no_loopback() -> None:
-    """The reason for the adaptation; when this fails, it can go."""
-    connection = Connection(ice_controlling=False)
-    await connection.gather_candidates()
-    assert candidates.LOOPBACK not in {each.host for each in connection.local_candidates}
-    await connection.close()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from aiortc import RTCConfiguration, RTCIceServer
 
-from realtime.config import IceServer
+from realtime.config import IceServer, ServerConfig
 
 LIFETIME_S = 3600
 """How long a credential lets its holder ask for a relay."""
@@ -72,8 +72,22 @@ def link_headers(servers: Iterable[IceServer]) -> tuple[str, ...]:
     return tuple(_link(each) for each in servers)
 
 
-def own_configuration(servers: Iterable[IceServer]) -> RTCConfiguration:
-    """What one of this server's own peer connections is made with: no server at all unless one was configured."""
+def configured_servers(config: ServerConfig, now_s: float) -> IceServers:
+    """What the owner of this server asked for, with credentials for a session that begins now.
+
+    Args:
+        now_s: seconds since 1970, `time.time()`.
+    """
+    return with_credentials(config.ice_servers, config.turn_secret, now_s)
+
+
+def own_configuration(config: ServerConfig, now_s: float) -> RTCConfiguration:
+    """What one of this server's own peer connections is made with: no server at all unless one was configured.
+
+    Args:
+        now_s: seconds since 1970, `time.time()`.
+    """
+    servers = configured_servers(config, now_s).servers
     return RTCConfiguration(iceServers=[RTCIceServer(each.url, each.username, each.credential) for each in servers if "[" not in each.url])
 
 
