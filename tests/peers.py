@@ -40,9 +40,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def calling(audio: bool = False, camera: VideoStreamTrack | None = None) -> AsyncIterator[Peer]:
+async def calling(audio: bool = False, camera: VideoStreamTrack | None = None, configuration: RTCConfiguration | None = None) -> AsyncIterator[Peer]:
     """A peer that has made its offer; it sends green video, or the camera's, once it is answered."""
-    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection = RTCPeerConnection(configuration or RTCConfiguration(iceServers=[]))
     connection.addTransceiver(camera or VideoStreamTrack(), "sendrecv")
     if audio:
         connection.addTransceiver("audio", "sendrecv")
