@@ -4,6 +4,7 @@ import { ControlChannel } from './control.js';
 
 /** @typedef {import('./state.js').WaitReason} WaitReason */
 
+const ICE_SERVERS_MS = 1000;
 const GATHER_MS = 500;
 const OFFER_MS = 20000;
 const CONNECT_MS = 12000;
@@ -66,7 +67,7 @@ export class Connection {
    * @throws {ConnectError}
    */
   async open(avatar, replaces, signal) {
-    await this.#preferFrameRate();
+    await Promise.all([this.#preferFrameRate(), this.#useIceServers()]);
     await this.pc.setLocalDescription(await this.pc.createOffer());
     await gathered(this.pc);
     const { sdp, type } = /** @type {RTCSessionDescription} */ (this.pc.localDescription);
@@ -99,6 +100,17 @@ export class Connection {
       await fetch(`sessions/${encodeURIComponent(this.sessionId)}`, { method: 'DELETE', keepalive: true, signal: AbortSignal.timeout(DELETE_MS) });
     } catch {
       // the server is gone, or ends the session by itself
+    }
+  }
+
+  /** STUN and TURN servers, where the server's owner has configured some; without them addresses of this network have to do. */
+  async #useIceServers() {
+    try {
+      const response = await fetch('ice-servers', { signal: AbortSignal.timeout(ICE_SERVERS_MS) });
+      const { ice_servers: iceServers } = await response.json();
+      if (iceServers.length) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
+    } catch {
+      // the offer will tell whether the server is there
     }
   }
 
