@@ -9,6 +9,7 @@ import time
 
 from realtime.config import ServerConfig
 from realtime.errors import NotFound, ServerFull
+from realtime.rtc.candidates import warn_of_few_ports
 from realtime.rtc.ice_servers import IceServers, configured_servers
 from realtime.rtc.negotiation import check_offer
 from realtime.session import RETRY_AFTER_S, Session
@@ -21,6 +22,7 @@ class Sessions:
     """Args: the server's configuration and the worker that serves every session."""
 
     def __init__(self, config: ServerConfig, worker: Worker) -> None:
+        warn_of_few_ports(config)
         self._config = config
         self._worker = worker
         self._sessions: dict[str, Session] = {}

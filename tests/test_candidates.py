@@ -17,6 +17,8 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from realtime.config import PortRange
 from realtime.errors import ServerFull
 from realtime.rtc.candidates import LOOPBACK, Addressing, announced, bind_together, offer_addresses, without_names
+from realtime.sessions import Sessions
+from realtime.worker import Worker
 from tests import fakes
 from tests.peers import calling, house, until
 
@@ -185,6 +187,13 @@ async def test_a_full_range_refuses_one_client_and_is_free_again_afterwards() ->
         await built.call(third)
         await until(lambda: third.connection.connectionState == "connected")
         assert second.connection.connectionState == "connected"
+
+
+@pytest.mark.parametrize(("count", "warnings"), [(3, 1), (4, 0), (None, 0)])
+def test_a_range_too_small_for_all_sessions_is_told_at_the_start(caplog: pytest.LogCaptureFixture, count: int | None, warnings: int) -> None:
+    ports = None if count is None else PortRange(50_000, 50_000 + count - 1)
+    Sessions(fakes.config(max_sessions=2, udp_ports=ports), Worker(fakes.FakeFactory()))
+    assert ["expected at least 4 ports for 2 sessions" in record.getMessage() for record in caplog.records] == [True] * warnings
 
 
 def host(address: str, port: int = 5000) -> Candidate:

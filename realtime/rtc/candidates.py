@@ -37,6 +37,8 @@ RECEIVE_BUFFER_BYTES = 256 * 1024
 ASK_TIMEOUT_S = 3
 """An answer waits at most so long for the STUN and TURN servers that were configured; nothing else makes it wait."""
 RETRY_AFTER_S = 5
+PORTS_PER_SESSION = 2
+"""One in use, and one for the session that takes its place while it ends."""
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
@@ -86,6 +88,16 @@ def offer_addresses(peer: RTCPeerConnection, addressing: Addressing) -> bool:
     for connection in connections.values():
         _bend(connection, addressing)
     return True
+
+
+def warn_of_few_ports(config: ServerConfig) -> None:
+    """Says so where the range of UDP ports may not do for the sessions that there may be."""
+    wanted = PORTS_PER_SESSION * config.max_sessions
+    if config.udp_ports is not None and len(config.udp_ports) < wanted:
+        logger.warning(
+            "--udp-ports: expected at least %d ports for %d sessions (%d each), and one for every viewer, got %d: sessions will be refused when they run out",
+            *(wanted, config.max_sessions, PORTS_PER_SESSION, len(config.udp_ports)),
+        )
 
 
 def offer_loopback(peer: RTCPeerConnection) -> bool:
