@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from enum import StrEnum
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
@@ -24,8 +25,8 @@ from realtime.packets import RenderedFrame, Tracking
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.encoder import use_avatar_encoder
 from realtime.rtc.ice_servers import own_configuration
-from realtime.rtc.jitter import release_at_marker
 from realtime.rtc.negotiation import answer_offer, prefer_codecs, sent_codec
+from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
 from realtime.tracks import AvatarTrack, CameraFrame, drain
 from realtime.worker import Action, Worker
 
@@ -105,6 +106,7 @@ class Session:
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
         self._listener = _Listener(asyncio.get_running_loop(), self)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
+        self._uplink: Uplink | None = None
         self._channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -157,11 +159,12 @@ class Session:
             "avatar": self._seat.avatar_id,
             "tracking": str(self._tracking),
             "uptime_s": round(now - self._started_s, 1),
+            "uplink": asdict(self._uplink.counts if self._uplink is not None else UplinkCounts()),
             **self.metrics.snapshot(now).as_dict(),
         }
 
     def _bend(self, transceiver: RTCRtpTransceiver, codec_name: str) -> None:
-        release_at_marker(transceiver.receiver)
+        self._uplink = improve_uplink(transceiver.receiver)
         use_avatar_encoder(transceiver.sender, codec_name, 1000 * self._config.bitrate, lambda milliseconds: self.metrics.stage("encode", milliseconds))
         offer_addresses(self._peer, Addressing.of(self._config))
 
@@ -192,6 +195,8 @@ class Session:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._channel is not None and self._channel.readyState == "open":
             await asyncio.sleep(FAREWELL_S)
+        if self._uplink is not None:
+            self._uplink.close()
         self._avatar.stop()
         try:
             await asyncio.wait_for(self._peer.close(), CLOSE_TIMEOUT_S)

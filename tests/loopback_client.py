@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from realtime.rtc.candidates import offer_loopback
 from realtime.rtc.encoder import use_avatar_encoder
-from realtime.rtc.jitter import release_at_marker
+from realtime.rtc.uplink import improve_uplink
 from tests.fakes import read_stamp
 
 CLOCK_HZ = 90_000
@@ -154,8 +154,8 @@ def prefer(transceiver: RTCRtpTransceiver, codec: str) -> None:
 
 
 def improve(transceiver: RTCRtpTransceiver, codec: str) -> None:
-    """Gives the client what a browser has, and aiortc has not: frames released when they are complete, a quick encoder."""
-    release_at_marker(transceiver.receiver)
+    """Gives the client what a browser has, and aiortc has not: frames released when they are complete, repair of losses, a quick encoder."""
+    improve_uplink(transceiver.receiver)
     use_avatar_encoder(transceiver.sender, codec, CAMERA_BITRATE, lambda _: None)
 
 

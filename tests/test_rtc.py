@@ -10,76 +10,16 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.codecs.h264 import H264Decoder
 from aiortc.codecs.vpx import Vp8Decoder, vp8_depayload
-from aiortc.jitterbuffer import JitterBuffer, JitterFrame
-from aiortc.rtp import RtpPacket
+from aiortc.jitterbuffer import JitterFrame
 
-from realtime.rtc import encoder, jitter
+from realtime.rtc import encoder
 from realtime.rtc.bitrate import BitrateGovernor
 from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder
-from realtime.rtc.jitter import MarkerJitterBuffer
 
 SIZE = 128
-
-
-def packet(number: int, timestamp: int, data: bytes, marker: bool) -> RtpPacket:
-    made = RtpPacket(payload_type=96, marker=int(marker), sequence_number=number & 0xFFFF, timestamp=timestamp)
-    made._data = data  # type: ignore[attr-defined]
-    return made
-
-
-def released(buffer: JitterBuffer, packets: list[RtpPacket]) -> list[tuple[int, int, bytes]]:
-    """(index of the packet that released it, timestamp, data) of every frame."""
-    found = []
-    for index, each in enumerate(packets):
-        _, frame = buffer.add(each)
-        if frame is not None:
-            found.append((index, frame.timestamp, frame.data))
-    return found
-
-
-def stream(markers: bool, start: int = 65_533) -> list[RtpPacket]:
-    """Three frames of 2, 1 and 3 packets; sequence numbers wrap."""
-    shape = [(0, b"a"), (0, b"b"), (3000, b"c"), (6000, b"d"), (6000, b"e"), (6000, b"f")]
-    last = {1, 2, 5}
-    return [packet(start + index, timestamp, data, markers and index in last) for index, (timestamp, data) in enumerate(shape)]
-
-
-def test_a_frame_is_released_by_its_marked_packet() -> None:
-    buffer = MarkerJitterBuffer(capacity=16, is_video=True)
-    assert released(buffer, stream(markers=True)) == [(1, 0, b"ab"), (2, 3000, b"c"), (5, 6000, b"def")]
-
-
-def test_without_markers_the_stock_rule_stays() -> None:
-    ours = released(MarkerJitterBuffer(capacity=16, is_video=True), stream(markers=False))
-    assert ours == released(JitterBuffer(capacity=16, is_video=True), stream(markers=False)) == [(2, 0, b"ab"), (3, 3000, b"c")]
-
-
-def test_packets_out_of_order_and_gaps() -> None:
-    packets = stream(markers=True)
-    swapped = [packets[0], packets[2], packets[1], *packets[3:]]
-    assert [data for _, _, data in released(MarkerJitterBuffer(capacity=16, is_video=True), swapped)] == [b"ab", b"c", b"def"]
-    gap = [packets[0], packets[2], packets[3]]
-    assert released(MarkerJitterBuffer(capacity=16, is_video=True), gap) == []
-
-
-def test_contract_of_the_jitter_buffer() -> None:
-    stock = JitterBuffer(capacity=16, is_video=True)
-    assert set(vars(stock)) == {"_capacity", "_origin", "_packets", "_prefetch", "_is_video"}
-    assert list(inspect.signature(JitterBuffer._remove_frame).parameters) == ["self", "sequence_number"]
-    assert list(inspect.signature(JitterFrame).parameters) == ["data", "timestamp"]
-
-
-async def test_contract_of_the_receiver() -> None:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    receiver = peer.addTransceiver("video").receiver
-    assert jitter.release_at_marker(receiver)
-    assert isinstance(getattr(receiver, jitter._BUFFER), MarkerJitterBuffer)
-    assert getattr(receiver, jitter._BUFFER).capacity == 512
-    assert "self.__jitter_buffer.add(packet)" in inspect.getsource(RTCRtpReceiver._handle_rtp_packet)
-    await peer.close()
 
 
 async def test_another_receiver_is_left_alone_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -87,9 +27,8 @@ async def test_another_receiver_is_left_alone_with_a_warning(caplog: pytest.LogC
         pass
 
     with caplog.at_level(logging.WARNING):
-        assert not jitter.release_at_marker(Other())  # type: ignore[arg-type]
         assert not encoder.use_avatar_encoder(Other(), "VP8", 1_000_000, lambda _: None)  # type: ignore[arg-type]
-    assert len(caplog.records) == 2
+    assert len(caplog.records) == 1
 
 
 def frames(count: int) -> list[av.VideoFrame]:
