@@ -1,0 +1,86 @@
+"""The page on bad networks: loss, a network that goes away, reloads, tabs that die."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path as File
+
+import pytest
+
+from tests.e2e.browser import Headcast, eventually
+from tests.e2e.conftest import MakeBrowser
+from tests.e2e.relayed import relayed
+from tests.e2e.server_process import ServerProcess
+from tests.relay import Path
+
+SESSIONS_FREED_S = 5.0
+NO_FAREWELL = """
+const stock = window.fetch;
+window.fetch = (url, options) => (options?.method === 'DELETE' ? Promise.reject(new TypeError('cut')) : stock(url, options));
+"""
+
+
+@pytest.fixture(scope="module")
+def lonely_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with one place."""
+    process = ServerProcess(tmp_path_factory.mktemp("lonely") / "server.log", "--max-sessions", "1")
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+
+
+def test_five_percent_loss_is_lived_with(headcast: Headcast) -> None:
+    lossy = Path(loss=0.05, delay_s=0.01, jitter_s=0.005)
+    with relayed(headcast.page, lossy, lossy) as network:
+        headcast.go_live()
+        before, begin = headcast.frames_shown(), time.monotonic()
+        headcast.page.wait_for_timeout(8000)
+        rate = (headcast.frames_shown() - before) / (time.monotonic() - begin)
+        assert rate > 8
+        assert headcast.page.get_attribute("body", "data-phase") == "live"
+        assert len(network.relays) == 1
+        assert all(counts.lost > 10 for counts in network.relays[0].counts)
+
+
+def test_a_network_that_changes_is_followed(headcast: Headcast, server: ServerProcess) -> None:
+    with relayed(headcast.page) as network:
+        headcast.go_live()
+        first = headcast.page.evaluate("sessionStorage.getItem('headcast.session')")
+        headcast.page.wait_for_timeout(5500)
+        network.cut()
+        eventually(lambda: headcast.page.evaluate("sessionStorage.getItem('headcast.session')") != first, "a new session")
+        assert len(network.relays) == 2
+        headcast.wait_phase("live")
+        shown = headcast.frames_shown()
+        eventually(lambda: headcast.frames_shown() > shown + 10, "pictures over the new connection")
+        assert server.sessions() == 1
+
+
+def test_a_reload_takes_its_own_place_again(make_browser: MakeBrowser, face_camera: File, lonely_server: ServerProcess) -> None:
+    """The server hears nothing of the old page's end, and has one place only."""
+    with make_browser(face_camera) as browser, browser.new_page() as page, relayed(page) as network:
+        page.add_init_script(NO_FAREWELL)
+        headcast = Headcast(page, lonely_server.url).go_live()
+        network.cut()
+        page.reload()
+        page.wait_for_selector("body[data-phase=idle]")
+        assert lonely_server.sessions() == 1
+        headcast.start()
+        headcast.wait_phase("live")
+        assert lonely_server.sessions() == 1
+
+
+def test_a_tab_that_dies_is_let_go(make_browser: MakeBrowser, face_camera: File, lonely_server: ServerProcess) -> None:
+    with make_browser(face_camera) as browser, browser.new_context() as context:
+        page = context.new_page()
+        with relayed(page) as network:
+            Headcast(page, lonely_server.url).go_live()
+            network.cut()
+            context.set_offline(True)
+            gone = time.monotonic()
+            page.close()
+            eventually(lambda: lonely_server.sessions() == 0, "the session to end")
+            assert time.monotonic() - gone < SESSIONS_FREED_S
