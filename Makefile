@@ -1,5 +1,5 @@
 # Headcast: `make run` serves, `make test` proves. Everything lands in .venv and models/weights; nothing else on the machine is touched,
-# except that `make test` installs Debian's chromium where it is missing and may.
+# except that `make test` installs Debian's chromium and coturn where they are missing and it may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,8 +22,8 @@ install-neural: $(STAMPS)/neural $(STAMPS)/all-weights ## as install-train, with
 
 weights: $(STAMPS)/all-weights ## fetch all network weights, verified by hash
 
-test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium ## install what tests need and run them all
-	@HEADCAST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest
+test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn ## install what tests need and run them all
+	@HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 $(BIN)/python -m pytest
 
 lint: $(STAMPS)/test ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy .
@@ -89,6 +89,13 @@ $(STAMPS)/all-weights: $(STAMPS)/weights
 $(STAMPS)/chromium: | $(BIN)/python
 	@command -v chromium >/dev/null || sh -c '$(call apt_install,chromium)'
 	@mkdir -p $(STAMPS) && touch $@
+
+# A TURN server that the tests run on loopback; Debian would also run one for the whole network from then on.
+$(STAMPS)/coturn: | $(BIN)/python
+	@command -v turnserver >/dev/null || { sh -c '$(call apt_install,coturn)' && sh -c '$(coturn_off)'; }
+	@mkdir -p $(STAMPS) && touch $@
+
+coturn_off = if [ ! -d /run/systemd/system ]; then :; elif [ "$$(id -u)" = 0 ]; then systemctl disable -q --now coturn; else sudo systemctl disable -q --now coturn; fi
 
 # apt, as root or through sudo without a question; else a clear word.
 apt_install = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null; \

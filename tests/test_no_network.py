@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from models.weights import weights_folder
 from realtime.reenactor import LANDMARKER
+from realtime.rtc.candidates import ASK_TIMEOUT_S
 from tests.peers import calling
 from tests.processes import server_process
 from tests.serving import ROOT, client
@@ -70,10 +72,31 @@ def test_the_watch_sees_what_it_should(line: str) -> None:
     assert MARK in result.stderr
 
 
-def test_a_session_works_on_a_machine_without_any_network() -> None:
+async def test_the_list_of_ice_servers_asks_none_of_them_and_a_session_does() -> None:
+    flags = ("--ice-server", "stun:stun.example.invalid", "--ice-server", "turn:turn.example.invalid", "--turn-secret", "north")
+    async with server_process(*WATCHED, *flags) as server, aiohttp.ClientSession() as http:
+        async with http.get(f"{server.url}/ice-servers") as response:
+            assert len((await response.json())["ice_servers"]) == 2
+        assert await server.stop() == (0, "")
+    async with server_process(*WATCHED, *flags) as server, calling() as peer, aiohttp.ClientSession() as http:
+        async with http.post(f"{server.url}/offer", json={"sdp": peer.sdp, "type": "offer"}) as response:
+            assert response.status == 200
+        code, errors = await server.stop()
+    assert code == 0
+    assert f"{MARK} socket.gethostbyname 'stun.example.invalid'" in errors
+    assert f"{MARK} socket.getaddrinfo 'turn.example.invalid'" in errors
+
+
+UNREACHABLE = "--ice-server stun:stun.example.invalid --ice-server turn:203.0.113.1 --turn-secret north"
+
+
+@pytest.mark.parametrize("flags", ["", UNREACHABLE], ids=["none configured", "servers out of reach"])
+def test_a_session_works_on_a_machine_without_any_network(flags: str) -> None:
     if shutil.which("unshare") is None or subprocess.run([*LONELY, "ip link set lo up"], capture_output=True).returncode != 0:
         pytest.skip("this machine does not let a test make a network namespace")
-    script = f"ip link set lo up && exec '{sys.executable}' -m tests.lonely"
+    script = f"ip link set lo up && exec '{sys.executable}' -m tests.lonely {flags}"
     result = subprocess.run([*LONELY, script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) > 30
+    report = json.loads(result.stdout)
+    assert report["frames"] > 30
+    assert report["answer_ms"] < 1000 * ASK_TIMEOUT_S
