@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
 from aioice import Candidate, Connection
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 
@@ -18,6 +22,7 @@ from realtime.config import PortRange
 from realtime.errors import ServerFull
 from realtime.rtc.candidates import LOOPBACK, Addressing, announced, bind_together, offer_addresses, without_names
 from realtime.sessions import Sessions
+from realtime.signaling import build_application
 from realtime.worker import Worker
 from tests import fakes
 from tests.peers import calling, house, until
@@ -189,6 +194,21 @@ async def test_a_full_range_refuses_one_client_and_is_free_again_afterwards() ->
         assert second.connection.connectionState == "connected"
 
 
+async def test_the_refused_client_is_told_when_to_come_back(
+    aiohttp_client: Callable[[web.Application], Awaitable[TestClient[Any, Any]]], tmp_path: Path
+) -> None:
+    ports = free_ports(1)
+    async with house(config=fakes.config(size=128, udp_ports=ports)) as built, calling() as peer:
+        client = await aiohttp_client(build_application(built.sessions, fakes.gallery("ada"), tmp_path))
+        with udp(LOOPBACK, ports.first):
+            refused = await client.post("/offer", json={"sdp": peer.sdp, "type": "offer"})
+        assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (503, True)
+        detail = (await refused.json())["detail"]
+        assert "every UDP port" in detail
+        assert str(ports.first) not in detail
+        assert (await client.post("/offer", json={"sdp": peer.sdp, "type": "offer"})).status == 200
+
+
 @pytest.mark.parametrize(("count", "warnings"), [(3, 1), (4, 0), (None, 0)])
 def test_a_range_too_small_for_all_sessions_is_told_at_the_start(caplog: pytest.LogCaptureFixture, count: int | None, warnings: int) -> None:
     ports = None if count is None else PortRange(50_000, 50_000 + count - 1)
@@ -222,6 +242,47 @@ async def test_the_private_addresses_stay_beside_the_public_one() -> None:
         async with gathered(Addressing(loopback=True, public=(PUBLIC,))) as found:
             assert {each.host for each in found} == {PUBLIC, *(each.host for each in private)}
             assert len({each.port for each in found}) == 1
+
+
+class Forwarded(asyncio.DatagramProtocol):
+    """A router that forwards every port to this machine: what comes to the port goes to the same port of 127.0.0.1, and answers go back to who asked last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._client: tuple[str, int] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._private = (LOOPBACK, transport.get_extra_info("sockname")[1])
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if addr == self._private:
+            self._transport.sendto(data, self._client)
+            return
+        self.count += 1
+        self._client = addr
+        self._transport.sendto(data, self._private)
+
+
+async def test_a_client_outside_connects_through_the_public_address() -> None:
+    outside = "127.0.0.9"  # stands for the router's
+    async with house(config=fakes.config(size=128, public_ips=(outside,))) as built, calling() as peer:
+        _, answer = await built.sessions.open(kept_candidates(peer.sdp, "nothing"), "ada")
+        public = kept_candidates(answer, f" {outside} ")
+        found = re.search(rf"a=candidate:\S+ 1 udp \d+ {outside} (\d+) typ srflx raddr 0.0.0.0 rport 9", public)
+        if found is None and not any(":" not in each.host and each.host != LOOPBACK for each in connection_of(peer.connection).local_candidates):
+            pytest.skip("this machine has no IPv4 address but loopback")
+        assert found is not None
+        transport, router = await asyncio.get_running_loop().create_datagram_endpoint(Forwarded, local_addr=(outside, int(found[1])))
+        await peer.accept(public)
+        await until(lambda: peer.of("stats"))
+        assert router.count > 10
+        transport.close()
+
+
+def kept_candidates(sdp: str, mark: str) -> str:
+    """The description with those candidates only that hold a mark."""
+    return "".join(line for line in sdp.splitlines(keepends=True) if not line.startswith("a=candidate:") or mark in line)
 
 
 class Silent(asyncio.DatagramProtocol):
