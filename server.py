@@ -21,6 +21,7 @@ from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerC
 from realtime.errors import HeadcastError
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.reenactor import StageFactory, load_avatar
+from realtime.rtc.encoder import check_encoder
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker
@@ -94,6 +95,7 @@ def main() -> int:
         logging.getLogger(library).setLevel(logging.WARNING)  # at INFO they tell addresses
     try:
         tls = tls_context(config)
+        check_encoder(config.encoder)
         gallery = Gallery(scan([*(config.avatars_dirs or (OWN,)), SHIPPED], date.today()), config.avatar, load_avatar)
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)

@@ -27,12 +27,22 @@ LOWEST_MEDIA_PORT = 1024
 
 
 class Codec(StrEnum):
-    """Which video codec is offered back."""
+    """Which video codecs may be negotiated."""
 
     AUTO = "auto"
-    """VP8, or H.264 where the peer has no VP8."""
+    """VP8 and H.264, the better one for this machine first."""
     VP8 = "vp8"
     H264 = "h264"
+
+
+class Encoder(StrEnum):
+    """What encodes the video that is sent back."""
+
+    AUTO = "auto"
+    """NVENC where it works and the peer takes H.264, else VP8, else x264."""
+    VP8 = "vp8"
+    X264 = "x264"
+    NVENC = "nvenc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +88,14 @@ class ServerConfig:
     """At most so many frames a second are rendered for a session; 1…60."""
     max_sessions: int = 2
     """More than these are told to come back later."""
-    codec: Codec = Codec.AUTO
-    """Which video codec is offered back."""
+    encoder: Encoder = Encoder.AUTO
+    """What encodes the video that is sent back."""
     bitrate: int = 2500
-    """Video bitrate in kbit/s, at the start and at most; 100…50000."""
+    """Video bitrate at the start, in kbit/s; 100…50000."""
+    min_bitrate: int = 100
+    """Lowest video bitrate on a narrow network, in kbit/s; 30…50000."""
+    max_bitrate: int = 4000
+    """Highest video bitrate on a wide one, in kbit/s; 100…50000."""
     ice_servers: tuple[IceServer, ...] = ()
     """None by default: then nothing outside this machine is ever asked."""
     turn_secret: str | None = field(default=None, repr=False)
@@ -100,6 +114,11 @@ class ServerConfig:
     """How a session's avatar is driven until the page asks for another way."""
     verbose: bool = False
     """Log what a developer wants to know."""
+
+    @property
+    def codec(self) -> Codec:
+        """What may be negotiated, so that the encoder can make it."""
+        return {Encoder.AUTO: Codec.AUTO, Encoder.VP8: Codec.VP8}.get(self.encoder, Codec.H264)
 
     @property
     def offers_loopback(self) -> bool:
@@ -122,11 +141,11 @@ def _integer(lowest: int, highest: int, even: bool = False) -> object:
     return parse
 
 
-def _codec(text: str) -> Codec:
+def _encoder(text: str) -> Encoder:
     try:
-        return Codec(text.lower())
+        return Encoder(text.lower())
     except ValueError:
-        raise ConfigError(f"expected one of {', '.join(Codec)}, got {text!r}") from None
+        raise ConfigError(f"expected one of {', '.join(Encoder)}, got {text!r}") from None
 
 
 def _drive(text: str) -> DriveMode:
@@ -198,8 +217,10 @@ _READERS = {
     "size": (_integer(128, 1024, even=True), "PIXELS", "width and height of the picture sent back"),
     "fps": (_integer(1, 60), "N", "most frames a second"),
     "max_sessions": (_integer(1, 64), "N", "most sessions at a time"),
-    "codec": (_codec, "NAME", "auto, vp8 or h264"),
-    "bitrate": (_integer(100, 50_000), "KBITS", "video bitrate in kbit/s"),
+    "encoder": (_encoder, "NAME", "auto, vp8, x264 or nvenc"),
+    "bitrate": (_integer(100, 50_000), "KBITS", "video bitrate at the start, in kbit/s"),
+    "min_bitrate": (_integer(30, 50_000), "KBITS", "lowest video bitrate on a narrow network, in kbit/s"),
+    "max_bitrate": (_integer(100, 50_000), "KBITS", "highest video bitrate, in kbit/s"),
     "ice_server": (_ice_server, "URL", "STUN or TURN server, repeatable; none by default: nothing outside this machine is asked"),
     "turn_secret": (_secret, "SECRET", "shared with TURN servers that have no user; others on the machine see flags: better in the environment or a file"),
     "turn_secret_file": (_file, "FILE", "file that holds it"),
@@ -268,6 +289,9 @@ def _checked(config: ServerConfig) -> ServerConfig:
     """What one setting means for another; with the secret that a file holds."""
     if (config.cert_file is None) != (config.key_file is None):
         raise ConfigError("--cert-file and --key-file belong together: give both or neither")
+    if not config.min_bitrate <= config.bitrate <= config.max_bitrate:
+        given = f"{config.min_bitrate}, {config.bitrate} and {config.max_bitrate}"
+        raise ConfigError(f"--min-bitrate, --bitrate and --max-bitrate: expected each to be at least the one before, got {given}")
     if len({":" in address for address in config.public_ips}) < len(config.public_ips):
         raise ConfigError("--public-ip: expected at most one IPv4 and one IPv6 address")
     if config.turn_secret_file is not None:

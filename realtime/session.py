@@ -23,7 +23,7 @@ from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap
 from realtime.packets import RenderedFrame, Tracking
 from realtime.rtc.candidates import Addressing, offer_addresses
-from realtime.rtc.encoder import use_avatar_encoder
+from realtime.rtc.downlink import Downlink, DownlinkSettings, improve_downlink
 from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.negotiation import answer_offer, prefer_codecs, sent_codec
 from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
@@ -107,6 +107,7 @@ class Session:
         self._listener = _Listener(asyncio.get_running_loop(), self)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
         self._uplink: Uplink | None = None
+        self._downlink: Downlink | None = None
         self._channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -165,7 +166,9 @@ class Session:
 
     def _bend(self, transceiver: RTCRtpTransceiver, codec_name: str) -> None:
         self._uplink = improve_uplink(transceiver.receiver)
-        use_avatar_encoder(transceiver.sender, codec_name, 1000 * self._config.bitrate, lambda milliseconds: self.metrics.stage("encode", milliseconds))
+        self._downlink = improve_downlink(
+            transceiver.sender, codec_name, DownlinkSettings.of(self._config), lambda milliseconds: self.metrics.stage("encode", milliseconds)
+        )
         offer_addresses(self._peer, Addressing.of(self._config))
 
     def _keep(self, coroutine: Coroutine[None, None, None]) -> None:

@@ -27,13 +27,15 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerCo
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
+from realtime.config import Encoder
+from realtime.rtc.bitrate import BitrateRange
 from realtime.rtc.candidates import offer_loopback
-from realtime.rtc.encoder import use_avatar_encoder
+from realtime.rtc.downlink import DownlinkSettings, improve_downlink
 from realtime.rtc.uplink import improve_uplink
 from tests.fakes import read_stamp
 
 CLOCK_HZ = 90_000
-CAMERA_BITRATE = 2_500_000
+CAMERA = DownlinkSettings(Encoder.AUTO, BitrateRange(start=2_500_000, lowest=100_000, highest=2_500_000))
 SYNTHETIC_COLOUR = (255, 0, 255)
 """Magenta, RGB: no fake and no avatar shows it."""
 
@@ -156,7 +158,7 @@ def prefer(transceiver: RTCRtpTransceiver, codec: str) -> None:
 def improve(transceiver: RTCRtpTransceiver, codec: str) -> None:
     """Gives the client what a browser has, and aiortc has not: frames released when they are complete, repair of losses, a quick encoder."""
     improve_uplink(transceiver.receiver)
-    use_avatar_encoder(transceiver.sender, codec, CAMERA_BITRATE, lambda _: None)
+    improve_downlink(transceiver.sender, codec, CAMERA, lambda _: None)
 
 
 async def run(options: Options) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.config import Codec, ConfigError, IceServer, PortRange, ServerConfig, read_config, read_config_or_exit
+from realtime.config import Codec, ConfigError, Encoder, IceServer, PortRange, ServerConfig, read_config, read_config_or_exit
 from realtime.packets import DriveMode
 
 
@@ -21,9 +21,8 @@ def test_every_flag(tmp_path: Path) -> None:
     pem, more = tmp_path / "a.pem", tmp_path / "more"
     pem.write_text("")
     more.mkdir()
-    flags = (
-        f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --avatars-dir {more} --size 256 --fps 25 --max-sessions 3 --codec h264 --bitrate 900"
-    )
+    flags = f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --avatars-dir {more} --size 256 --fps 25 --max-sessions 3"
+    flags += " --encoder x264 --bitrate 900 --min-bitrate 90 --max-bitrate 901"
     flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
     flags += " --udp-ports 50000-50099 --public-ip 203.0.113.7 --public-ip 2001:DB8::7"
@@ -35,8 +34,10 @@ def test_every_flag(tmp_path: Path) -> None:
         size=256,
         fps=25,
         max_sessions=3,
-        codec=Codec.H264,
+        encoder=Encoder.X264,
         bitrate=900,
+        min_bitrate=90,
+        max_bitrate=901,
         drive=DriveMode.OWN,
         ice_servers=(IceServer("stun:example.org"), IceServer("turn:example.org:3478?transport=tcp", "me", "secret"), IceServer("turns:[2001:db8::1]")),
         turn_secret="north",
@@ -58,9 +59,9 @@ def test_every_field_has_a_flag_a_twin_and_a_docstring() -> None:
 
 
 def test_environment_and_its_precedence() -> None:
-    environment = {"HEADCAST_PORT": "5077", "HEADCAST_CODEC": "VP8", "HEADCAST_VERBOSE": "1", "HEADCAST_ICE_SERVER": "stun:a stun:b:1", "HEADCAST_AVATAR": ""}
-    config = read_config(["--codec", "h264"], environment)
-    assert (config.port, config.codec, config.verbose, config.avatar) == (5077, Codec.H264, True, None)
+    environment = {"HEADCAST_PORT": "5077", "HEADCAST_ENCODER": "VP8", "HEADCAST_VERBOSE": "1", "HEADCAST_ICE_SERVER": "stun:a stun:b:1", "HEADCAST_AVATAR": ""}
+    config = read_config(["--encoder", "X264"], environment)
+    assert (config.port, config.encoder, config.verbose, config.avatar) == (5077, Encoder.X264, True, None)
     assert [server.url for server in config.ice_servers] == ["stun:a", "stun:b:1"]
     assert read_config([], {"HEADCAST_VERBOSE": "0"}).verbose is False
 
@@ -78,7 +79,12 @@ def test_environment_and_its_precedence() -> None:
         "--fps 0",
         "--fps 30.5",
         "--max-sessions 0",
-        "--codec av1",
+        "--encoder av1",
+        "--codec vp8",
+        "--bitrate 6000",
+        "--bitrate 200 --min-bitrate 300",
+        "--max-bitrate 2000",
+        "--min-bitrate 5",
         "--bitrate 5",
         "--bitrate 2.5M",
         "--ice-server http://x",
@@ -172,3 +178,8 @@ def test_a_range_of_ports() -> None:
     ports = PortRange(50_000, 50_003)
     assert len(ports) == 4
     assert list(ports.starting_at(2)) == [50_002, 50_003, 50_000, 50_001]
+
+
+@pytest.mark.parametrize(("encoder", "codec"), [("auto", Codec.AUTO), ("vp8", Codec.VP8), ("x264", Codec.H264), ("nvenc", Codec.H264)])
+def test_the_encoder_decides_what_is_negotiated(encoder: str, codec: Codec) -> None:
+    assert read_config(["--encoder", encoder], {}).codec is codec

@@ -14,7 +14,7 @@ import pytest
 from aiortc import VideoStreamTrack
 
 from realtime import session as session_module
-from realtime.config import Codec
+from realtime.config import Encoder
 from realtime.errors import NotFound, ServerFull, Unprocessable
 from realtime.packets import Tracking
 from realtime.reenactor import Reenactor
@@ -288,9 +288,9 @@ async def test_an_audio_section_is_answered_as_inactive() -> None:
         assert [(part.split()[0], "a=inactive" in part) for part in sections] == [("m=video", False), ("m=audio", True), ("m=application", False)]
 
 
-@pytest.mark.parametrize(("codec", "first"), [(Codec.AUTO, "VP8"), (Codec.VP8, "VP8"), (Codec.H264, "H264")])
-async def test_the_codec_asked_for_is_answered(codec: Codec, first: str) -> None:
-    async with house(config=fakes.config(size=128, codec=codec)) as server, calling() as peer:
+@pytest.mark.parametrize(("encoder", "first"), [(Encoder.AUTO, "VP8"), (Encoder.VP8, "VP8"), (Encoder.X264, "H264")])
+async def test_the_encoder_asked_for_decides_what_is_answered(encoder: Encoder, first: str) -> None:
+    async with house(config=fakes.config(size=128, encoder=encoder)) as server, calling() as peer:
         session = await server.call(peer)
         video = peer.connection.remoteDescription.sdp.split("m=video")[1]
         assert re.findall(r"a=rtpmap:\d+ (\w+)/", video)[0] == first
@@ -307,7 +307,7 @@ async def test_the_answer_holds_addresses_of_this_machine_only_and_no_names() ->
 
 
 async def test_offers_that_cannot_be_answered_take_no_slot() -> None:
-    async with house(config=fakes.config(size=128, codec=Codec.H264)) as server, calling() as peer:
+    async with house(config=fakes.config(size=128, encoder=Encoder.X264)) as server, calling() as peer:
         good = peer.sdp
         only_vp8 = re.sub(r"a=(rtpmap|fmtp|rtcp-fb):(99|100|101|102)[^\r]*\r\n", "", good)
         bad = ["nonsense", good.replace("m=video", "m=audio"), only_vp8, good.replace("a=rtcp-mux\r\n", ""), good.replace("a=fingerprint", "a=x")]

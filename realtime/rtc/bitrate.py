@@ -1,44 +1,110 @@
-"""How many bits a second to send: what was asked for, less only while the receiver's estimate shows a real jam. Pure: time is an argument.
+"""How many bits a second to send, from what the receiver says of the path. Pure: time is an argument.
 
-A receiver's estimate (REMB) grows with what it receives, so an avatar before a still background, which needs few bits, is estimated low. Following that down
-would blur it for nothing. A jam is told by an estimate below what is really being sent: the receiver's controller answers overuse with 0.85 of the incoming
-rate (draft-ietf-rmcat-gcc-02, section 6).
+Two voices: the receiver's estimate (REMB, draft-alvestrand-rmcat-remb-03) and the loss that its reports tell of (RFC 3550, section 6.4).
+
+An estimate grows with what is received, so an avatar before a still background, which needs few bits, is estimated low. Following that down would blur it for
+nothing. A jam is told by an estimate that falls, and falls below what is really being sent: the receiver's controller answers overuse with 0.85 of the
+incoming rate (draft-ietf-rmcat-gcc-02, section 5.5).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 _WINDOW_S = 1.0
 _JAM = 0.95
-_FLOOR = 150_000
-_LOWER_EVERY_S = 1.0
-_RAISE_AFTER_S = 5.0
+_LINGER_S = 2.0
+"""For so long after a jam a low estimate that no longer falls still means one: the queue drains."""
+_CALM_S = 2.0
+"""Without a jam or heavy loss for so long, the target grows again."""
+_HOLD_S = 1.5
+"""A report with some loss holds the target until well after the next report is due."""
+_HEAVY_LOSS, _SOME_LOSS = 0.10, 0.02
+"""draft-ietf-rmcat-gcc-02, section 6: above the first the rate falls, below the second it may grow."""
+_GROWTH, _GROWTH_NEAR_LINK = 1.8, 1.08
+"""Factors a second; the second is that of draft-ietf-rmcat-gcc-02, section 5.5, for rates near the one that last jammed the path."""
+_NEAR = 1.3
+_MOST_ELAPSED_S = 1.0
+_USED = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class BitrateRange:
+    """Bits a second: what a stream begins with, and the bounds of what a governor may make of it; lowest <= start <= highest."""
+
+    start: int
+    lowest: int
+    highest: int
 
 
 class BitrateGovernor:
-    """Decides the target; changes are rare, for each costs a keyframe."""
+    """Decides the target: down at once, up smoothly over a few seconds. All of it runs in one thread; any thread may read `target`."""
 
-    def __init__(self, bitrate: int) -> None:
-        self._highest = bitrate
-        self.target = bitrate
+    def __init__(self, bounds: BitrateRange) -> None:
+        self._bounds = bounds
+        self.target = bounds.start
         """Bits a second."""
-        self._changed_s = -_RAISE_AFTER_S
-        self._jammed_s = -_RAISE_AFTER_S
+        self.loss = 0.0
+        """Fraction of packets lost, 0…1, as of the last report."""
+        self._advanced_s: float | None = None
+        self._wait_until_s = 0.0
+        self._jammed_s: float | None = None
+        self._jammed_at: float | None = None
+        self._estimate: int | None = None
         self._sent: deque[tuple[float, int]] = deque()
+        self._sent_bytes = 0
 
     def sent(self, size: int, now_s: float) -> None:
-        """`size` bytes of video left."""
+        """`size` bytes left. Also lets the target grow for the time that has passed."""
         self._sent.append((now_s, size))
-        while now_s - self._sent[0][0] > _WINDOW_S:
-            self._sent.popleft()
+        self._sent_bytes += size
+        self._grow(now_s)
+
+    def sending(self, now_s: float) -> float:
+        """Bits a second that really left, over the last second."""
+        while self._sent and now_s - self._sent[0][0] > _WINDOW_S:
+            self._sent_bytes -= self._sent.popleft()[1]
+        return 8 * self._sent_bytes / _WINDOW_S
 
     def estimate(self, bitrate: int, now_s: float) -> None:
-        """The receiver believes that so many bits a second can arrive."""
-        sending = 8 * sum(size for at, size in tuple(self._sent) if now_s - at <= _WINDOW_S) / _WINDOW_S
-        if bitrate < _JAM * sending:
-            self._jammed_s = now_s
-            if bitrate < self.target and now_s - self._changed_s >= _LOWER_EVERY_S:
-                self.target, self._changed_s = max(bitrate, _FLOOR), now_s
-        elif self.target < self._highest and now_s - max(self._jammed_s, self._changed_s) >= _RAISE_AFTER_S:
-            self.target, self._changed_s = min(self._highest, 2 * self.target), now_s
+        """The receiver believes that so many bits a second can arrive. One estimate halves the target at most."""
+        previous, self._estimate = self._estimate, bitrate
+        falls = previous is not None and bitrate < previous
+        lingers = self._jammed_s is not None and now_s - self._jammed_s <= _LINGER_S
+        if bitrate >= _JAM * self.sending(now_s) or not (falls or lingers):
+            return
+        self._jammed_s, self._jammed_at = now_s, float(bitrate)
+        self._wait(now_s + _CALM_S)
+        self._lower(max(bitrate, self.target // 2))
+
+    def report(self, loss: float, now_s: float) -> None:
+        """A receiver report told of this fraction of packets lost, 0…1, since the one before."""
+        self.loss = loss
+        if loss > _HEAVY_LOSS:
+            self._lower(round(self.target * (1 - 0.5 * loss)))
+            self._wait(now_s + _CALM_S)
+        elif loss >= _SOME_LOSS:
+            self._wait(now_s + _HOLD_S)
+
+    def _wait(self, until_s: float) -> None:
+        self._wait_until_s = max(self._wait_until_s, until_s)
+
+    def _lower(self, bitrate: int) -> None:
+        self.target = min(self.target, max(bitrate, self._bounds.lowest))
+
+    def _grow(self, now_s: float) -> None:
+        """Up to the start in any case, beyond it only as far as it is used."""
+        elapsed_s = 0.0 if self._advanced_s is None else min(max(now_s - self._advanced_s, 0.0), _MOST_ELAPSED_S)
+        if now_s < self._wait_until_s or self._advanced_s is None:
+            self._advanced_s = now_s
+            return
+        limit = self._bounds.start if self.target < self._bounds.start else self._bounds.highest
+        near = self._jammed_at is not None and self.target < _NEAR * self._jammed_at
+        factor = (_GROWTH_NEAR_LINK if near else _GROWTH) ** elapsed_s
+        grown = round(self.target * factor)
+        if grown == self.target:
+            return  # too short a time to count: it is kept for the next call
+        self._advanced_s = now_s
+        if self.target < limit and (limit == self._bounds.start or self.sending(now_s) >= _USED * self.target):
+            self.target = min(limit, grown)

@@ -7,21 +7,30 @@ import logging
 from aiortc import RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from realtime.config import Codec
+from realtime.config import Codec, Encoder
 from realtime.errors import Unprocessable
 from realtime.rtc.candidates import without_names
+from realtime.rtc.encoder import IMPLEMENTATIONS, encoders, nvenc_works
+from realtime.rtc.playout import accept_playout_delay
 
 logger = logging.getLogger(__name__)
 
 MAX_SECTIONS = 8
 MAX_CANDIDATES = 64
-_MIME_TYPES = {Codec.AUTO: ("video/VP8", "video/H264"), Codec.VP8: ("video/VP8",), Codec.H264: ("video/H264",)}
+_MIME_TYPES = {Codec.VP8: ("video/VP8",), Codec.H264: ("video/H264",)}
+
+
+def _mime_types(codec: Codec) -> tuple[str, ...]:
+    """Best first."""
+    if codec is not Codec.AUTO:
+        return _MIME_TYPES[codec]
+    return tuple(dict.fromkeys(f"video/{IMPLEMENTATIONS[each].codec}" for each in encoders(Encoder.AUTO, nvenc_works())))
 
 
 def prefer_codecs(transceiver: RTCRtpTransceiver, codec: Codec) -> None:
     """Restricts and orders what is answered: the peer sends, and is sent, the first that both speak."""
     known = RTCRtpSender.getCapabilities("video").codecs
-    wanted = [each for mime_type in _MIME_TYPES[codec] for each in known if each.mimeType == mime_type]
+    wanted = [each for mime_type in _mime_types(codec) for each in known if each.mimeType == mime_type]
     transceiver.setCodecPreferences(wanted + [each for each in known if each.mimeType == "video/rtx"])
 
 
@@ -38,10 +47,10 @@ def check_offer(offer_sdp: str, codec: Codec) -> str:
         raise Unprocessable("sdp: expected a session description, this one cannot be read") from error
     _check_sections(offer.media)
     _check_identifiers(offer)
-    mime_types = {each.lower() for each in _MIME_TYPES[codec]}
+    mime_types = {each.lower() for each in _mime_types(codec)}
     video = next(media for media in offer.media if media.kind == "video")
     if not mime_types & {each.mimeType.lower() for each in video.rtp.codecs}:
-        raise Unprocessable(f"sdp: expected video as {' or '.join(name.removeprefix('video/') for name in _MIME_TYPES[codec])}, the offer has none of it")
+        raise Unprocessable(f"sdp: expected video as {' or '.join(name.removeprefix('video/') for name in _mime_types(codec))}, the offer has none of it")
     return sdp
 
 
@@ -56,6 +65,7 @@ async def answer_offer(peer: RTCPeerConnection, kept: RTCRtpTransceiver, sdp: st
         for transceiver in peer.getTransceivers():
             if transceiver is not kept:
                 transceiver.direction = "inactive"
+        accept_playout_delay(kept, sdp)
         return await peer.createAnswer()
     except Exception as error:  # as above: codec profiles, bundle groups and ports are only looked at here
         logger.debug("an offer was refused by aiortc", exc_info=error)

@@ -1,0 +1,131 @@
+"""What the avatar's stream is on its way to the peer: encoded for the path of the moment, paced, told to be shown at once.
+
+`improve_downlink` bends one `RTCRtpSender` before it begins; each part by itself, each with the stock behaviour where aiortc is not as expected.
+
+Bends: `_handle_rtcp_packet` of one `RTCRtpSender` (tests/test_congestion.py), and what encoder.py, pacer.py and playout.py say.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiortc import RTCRtpSender
+from aiortc.rtp import AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket
+
+from realtime.config import Encoder, ServerConfig
+from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
+from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, implementation, use_encoder
+from realtime.rtc.pacer import pace
+from realtime.rtc.playout import write_playout_delay
+
+logger = logging.getLogger(__name__)
+
+_RTT = "_RTCRtpSender__rtt"
+
+
+@dataclass(frozen=True, slots=True)
+class DownlinkSettings:
+    """What the owner of a server chose."""
+
+    encoder: Encoder
+    """What may encode."""
+    bitrate: BitrateRange
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> DownlinkSettings:
+        """From the server's flags."""
+        return cls(config.encoder, BitrateRange(1000 * config.bitrate, 1000 * config.min_bitrate, 1000 * config.max_bitrate))
+
+
+class Downlink:
+    """How the stream is doing; holds nothing that would have to be freed. Read it on the event loop."""
+
+    def __init__(self, sender: RTCRtpSender, governor: BitrateGovernor, encoder: AvatarVp8Encoder | AvatarH264Encoder, clock: Callable[[], float]) -> None:
+        self._sender = sender
+        self._governor = governor
+        self._encoder = encoder
+        self._clock = clock
+
+    @property
+    def target_bitrate(self) -> int:
+        """What the encoder is to produce, in bits a second."""
+        return self._governor.target
+
+    @property
+    def sent_bitrate(self) -> float:
+        """What left over the last second, in bits a second, with all of RTP."""
+        return self._governor.sending(self._clock())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames sent, in pixels; zeros before the first."""
+        return self._encoder.size
+
+    @property
+    def frame_rate(self) -> int:
+        """Frames a second that are let through, at most."""
+        return self._encoder.frame_rate
+
+    @property
+    def keyframes(self) -> int:
+        """How many were sent."""
+        return self._encoder.keyframes
+
+    @property
+    def loss(self) -> float:
+        """Fraction of packets that the peer missed, 0…1, as of its last report."""
+        return self._governor.loss
+
+    @property
+    def rtt_s(self) -> float | None:
+        """Round trip time in seconds, by RTCP (RFC 3550, section 6.4.1); None before the first report."""
+        rtt: float | None = getattr(self._sender, _RTT, None)
+        return rtt
+
+    def force_keyframe(self) -> None:
+        """Makes the next frame that may be one a keyframe."""
+        self._encoder.force_keyframe()
+
+
+def improve_downlink(
+    sender: RTCRtpSender, codec_name: str, settings: DownlinkSettings, on_encoded: OnEncoded, clock: Callable[[], float] = time.monotonic
+) -> Downlink:
+    """Bends a sender that has not begun yet.
+
+    Args:
+        codec_name: `VP8` or `H264`, as negotiated.
+        on_encoded: told how many milliseconds each frame took, from the thread that encodes.
+    """
+    by = implementation(settings.encoder, codec_name)
+    if by is None:
+        raise ValueError(f"codec_name: expected one that --encoder {settings.encoder} can make, got {codec_name}")
+    governor = BitrateGovernor(settings.bitrate)
+    make = AvatarVp8Encoder if codec_name == "VP8" else AvatarH264Encoder
+    encoder = make(by, governor, settings.bitrate.highest, on_encoded, clock)
+    if use_encoder(sender, encoder):
+        pace(sender, lambda: (encoder.frame_bytes, governor.target), governor.sent, clock)
+        _hear_reports(sender, governor, clock)
+    write_playout_delay(sender)
+    return Downlink(sender, governor, encoder, clock)
+
+
+def _hear_reports(sender: RTCRtpSender, governor: BitrateGovernor, clock: Callable[[], float]) -> bool:
+    """Tells the governor of the loss in receiver reports, before the sender handles them as ever."""
+    stock = getattr(sender, "_handle_rtcp_packet", None)
+    if not inspect.iscoroutinefunction(stock) or list(inspect.signature(stock).parameters) != ["packet"]:
+        logger.warning("this version of aiortc handles RTCP in another way: the bitrate does not give way to loss")
+        return False
+
+    async def handle(packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == sender._ssrc:
+                    governor.report(report.fraction_lost / 256, clock())
+        await stock(packet)
+
+    sender._handle_rtcp_packet = handle  # type: ignore[method-assign]
+    return True
