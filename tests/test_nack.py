@@ -149,6 +149,56 @@ def test_a_long_gap_is_given_up_and_told() -> None:
     assert len(losses) == 0
 
 
+def open_frame(losses: Losses, number: int) -> None:
+    """A frame that ended, and a packet of the next, which goes on."""
+    losses.add(packet(VP8, number, 0, b"\x10\x11", True))
+    losses.add(packet(VP8, number + 1, 3000, b"\x10\x11", False))
+
+
+def test_silence_within_a_frame_shows_a_lost_last_packet() -> None:
+    losses = Losses()
+    open_frame(losses, 65_534)
+    assert losses.asked_until(0.02) == [(15.0, [0])]
+    losses.expect(retransmitted=True)
+    losses.add(packet(VP8, 0, 3000, b"\x00a", True))
+    assert losses.round_trip.seconds == pytest.approx(0.005)
+    assert losses.next_s() is None
+
+
+def test_numbers_are_asked_for_in_rising_order() -> None:
+    """aiortc cannot write others down."""
+    losses = Losses()
+    open_frame(losses, 65_530)
+    losses.get(65_535)
+    losses.clock.now += 1.0
+    assert losses.due(losses.clock.now) == [0, 65_532, 65_533, 65_534]
+
+
+def test_silence_between_frames_or_without_marks_shows_nothing() -> None:
+    losses = Losses()
+    losses.get(10, 11)
+    assert losses.next_s() is None
+    open_frame(losses, 12)
+    losses.add(packet(VP8, 14, 3000, b"\x00a", True))
+    assert losses.next_s() is None
+    losses.add(packet(VP8, 15, 3000, b"", False))
+    assert losses.next_s() is None
+
+
+def test_a_sender_that_pauses_within_frames_is_given_more_time() -> None:
+    losses = Losses()
+    waits = []
+    for number in range(0, 20, 2):
+        open_frame(losses, number)
+        at = losses.next_s()
+        assert at is not None
+        waits.append(round(1e3 * (at - losses.clock.now)))
+        losses.due(at)
+    assert waits[:4] == [15, 30, 60, 100]
+    assert waits[-1] == 1e3 * nack.MAX_TAIL_S
+    assert losses.round_trip.seconds == nack.FIRST_ROUND_TRIP_S
+
+
 def test_the_list_is_bounded() -> None:
     losses = Losses()
     for number in range(0, 60 * 50, 60):

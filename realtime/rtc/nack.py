@@ -20,6 +20,8 @@ MAX_AGE = 3000
 FIRST_ROUND_TRIP_S = 0.06
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.01, 0.1
 MAX_ROUND_TRIP_S = 1.0
+TAIL_S, MAX_TAIL_S = 0.015, 0.1
+"""How long a frame without its marked last packet may stay quiet before the next packet is asked for; longer for senders that pause within frames."""
 _REPEATED = 1.25
 """Each time a packet is asked for again, the wait grows by this factor, to `MAX_INTERVAL_S`: neither a long round trip nor an outage makes a storm."""
 PATIENCE_S, MAX_PATIENCE_S = 0.2, 0.4
@@ -68,7 +70,7 @@ class _Loss:
 class LossList:
     """In the place of aiortc's `NackGenerator`: `add` says whether a packet shows new gaps, `missing` holds these, which are then asked for at once.
 
-    The last packets of the last frame before a pause cannot be missed: only a later packet shows a gap.
+    A gap is shown by a later packet, or by silence in the middle of a frame. A whole frame before a pause cannot be missed.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -77,7 +79,10 @@ class LossList:
         self._highest = 0
         self._losses: dict[int, _Loss] = {}
         self._burst = False
-        self._told_apart = self._retransmitted = False
+        self._told_apart = self._retransmitted = self._marks = False
+        self._open_s: float | None = None
+        self._tail_s = TAIL_S
+        self._guess: int | None = None
         self.missing: list[int] = []
         """Sequence numbers that the last packet showed to be missing."""
         self.round_trip = RoundTrip()
@@ -103,20 +108,20 @@ class LossList:
         self.missing = []
         ahead = uint16_add(number, -self._highest)
         if packet.ssrc != self._ssrc or MAX_AGE < 0x10000 - ahead <= 0x8000:
-            self._ssrc, self._highest = packet.ssrc, number
+            self._ssrc = packet.ssrc
             self._losses.clear()
-        elif ahead >= 0x8000:
+        elif ahead == 0 or ahead >= 0x8000:
             self._came(number, now)
+            return False
         elif ahead > MAX_GAP + 1:
-            self._highest, self._burst = number, True
+            self._burst = True
             self._losses.clear()
-        elif ahead:
-            self.missing = [uint16_add(self._highest, step) for step in range(1, ahead)]
-            self._highest = number
-            self._losses.update((each, _Loss(now, now)) for each in self.missing)
-            for each in list(self._losses)[: max(0, len(self._losses) - MAX_LISTED)]:
-                del self._losses[each]
-            self.asked += len(self.missing)
+        else:
+            self._came(number, now)
+            self._list([uint16_add(self._highest, step) for step in range(1, ahead)], now)
+        self._highest = number
+        self._marks = self._marks or bool(packet.marker)
+        self._open_s = now if self._marks and not packet.marker and packet.payload else None
         return bool(self.missing)
 
     def pop_burst(self) -> bool:
@@ -137,20 +142,37 @@ class LossList:
     def next_s(self) -> float | None:
         """When to ask again; None while nothing is missing."""
         timeout_s = self.round_trip.timeout_s
-        return min((loss.due_s(timeout_s) for loss in self._losses.values()), default=None)
+        due = [loss.due_s(timeout_s) for loss in self._losses.values()]
+        return min(due if self._open_s is None else [*due, self._open_s + self._tail_s], default=None)
 
     def due(self, now_s: float) -> list[int]:
         """What to ask for again now; it counts as asked for."""
         timeout_s = self.round_trip.timeout_s
-        numbers = sorted(number for number, loss in self._losses.items() if loss.due_s(timeout_s) <= now_s)
+        numbers = [number for number, loss in self._losses.items() if loss.due_s(timeout_s) <= now_s]
         for number in numbers:
             self._losses[number].asked_s = now_s
             self._losses[number].times += 1
+        if self._open_s is not None and self._open_s + self._tail_s <= now_s:
+            self._guess, self._open_s = uint16_add(self._highest, 1), None
+            self._losses[self._guess] = _Loss(now_s, now_s)
+            numbers.append(self._guess)
         self.asked += len(numbers)
-        return numbers
+        return sorted(numbers)
+
+    def _list(self, numbers: list[int], now_s: float) -> None:
+        self.missing = [each for each in numbers if each not in self._losses]
+        self._losses.update((each, _Loss(now_s, now_s)) for each in self.missing)
+        for each in list(self._losses)[: max(0, len(self._losses) - MAX_LISTED)]:
+            del self._losses[each]
+        self.asked += len(self.missing)
 
     def _came(self, number: int, now_s: float) -> None:
         loss = self._losses.pop(number, None)
+        if number == self._guess:
+            self._tail_s = max(self._tail_s / 2, TAIL_S) if self._retransmitted else min(self._tail_s * 2, MAX_TAIL_S)
+            self._guess = None
+            if not self._retransmitted:
+                return
         if loss is None or (self._told_apart and not self._retransmitted):
             return
         if loss.times == 1:
