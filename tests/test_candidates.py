@@ -157,6 +157,15 @@ async def test_ports_lie_in_the_range_and_are_one_for_all_addresses() -> None:
             assert {each.port for each in others} != numbers
 
 
+async def test_another_session_begins_its_search_elsewhere() -> None:
+    """So that what is still under way to a session that has ended does not come to the next one."""
+    found = set()
+    for _ in range(4):
+        async with gathered(Addressing(loopback=True, ports=PortRange(40_000, 49_000))) as hosts:
+            found.add(hosts[0].port)
+    assert len(found) > 1
+
+
 async def test_a_port_that_somebody_else_has_is_passed_over() -> None:
     ports = free_ports(4)
     with udp("0.0.0.0", ports.first), udp(LOOPBACK, ports.first + 2), udp(LOOPBACK, ports.last):

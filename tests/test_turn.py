@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 import av
 import pytest
-from aiortc import RTCConfiguration
+from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from realtime.config import IceServer, ServerConfig
+from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.ice_servers import LIFETIME_S, own_configuration
 from tests import fakes
 from tests.coturn import coturn
@@ -99,6 +100,22 @@ async def test_a_wrong_secret_is_told_and_costs_only_the_relay(turn: Turn, caplo
     told = [record.getMessage() for record in caplog.records if record.name.startswith("realtime")]
     assert ["--turn-secret" in message for message in told] == [True]
     assert "south" not in told[0]
+
+
+async def test_a_relay_that_comes_after_the_end_is_given_back(turn: Turn) -> None:
+    peer = RTCPeerConnection(own_configuration(turn.config("udp"), time.time()))
+    peer.createDataChannel("control")
+    assert offer_addresses(peer, Addressing(loopback=True))
+    assert peer.sctp is not None
+    connection = peer.sctp.transport.transport._connection
+    gathering = asyncio.create_task(connection.get_component_candidates(component=1, addresses=[]))
+    async with asyncio.timeout(PATIENCE_S):
+        while not connection._protocols:
+            await asyncio.sleep(0)
+    await connection.close()
+    assert {each.type for each in await gathering} == {"host", "relay"}
+    assert connection._protocols == []
+    await peer.close()
 
 
 async def test_credentials_that_have_expired_are_refused(turn: Turn) -> None:

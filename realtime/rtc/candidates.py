@@ -177,6 +177,7 @@ def _bend(connection: Any, addressing: Addressing) -> None:
         )
         if connection._closing:  # what came too late for its close()
             await asyncio.gather(*(each.close() for each in connection._protocols))
+            connection._protocols.clear()
         elif connection.turn_server and not relayed:
             logger.warning("no relay for this session: the TURN server did not answer in time, or refused; see --ice-server and --turn-secret")
         own = {(each.host, each.port) for each in hosts}
