@@ -88,6 +88,8 @@ class ServerConfig:
     """At most so many frames a second are rendered for a session; 1…60."""
     max_sessions: int = 2
     """More than these are told to come back later."""
+    max_viewers: int = 8
+    """As many may watch one session over WHEP; 0…64."""
     encoder: Encoder = Encoder.AUTO
     """What encodes the video that is sent back."""
     bitrate: int = 2500
@@ -217,6 +219,7 @@ _READERS = {
     "size": (_integer(128, 1024, even=True), "PIXELS", "width and height of the picture sent back"),
     "fps": (_integer(1, 60), "N", "most frames a second"),
     "max_sessions": (_integer(1, 64), "N", "most sessions at a time"),
+    "max_viewers": (_integer(0, 64), "N", "most WHEP viewers of a session"),
     "encoder": (_encoder, "NAME", "auto, vp8, x264 or nvenc"),
     "bitrate": (_integer(100, 50_000), "KBITS", "video bitrate at the start, in kbit/s"),
     "min_bitrate": (_integer(30, 50_000), "KBITS", "lowest video bitrate on a narrow network, in kbit/s"),

@@ -3,9 +3,11 @@
     HeadcastError
     ├── BadRequest            400  the request cannot be read
     ├── NotFound              404  no such session, avatar or page
+    ├── PreconditionFailed    412  made for another state of what it changes
     ├── PayloadTooLarge       413
     ├── UnsupportedMediaType  415
     ├── Unprocessable         422  well-formed, but cannot be done (an SDP without video, say)
+    ├── PreconditionRequired  428  does not say which state it was made for
     └── ServerFull            503  every session slot is taken; carries `retry_after_s`
 
 A message says what was expected, what came, and what to do; it never holds an SDP, an address or a face.
@@ -31,6 +33,11 @@ class NotFound(HeadcastError):
     title = "Not found"
 
 
+class PreconditionFailed(HeadcastError):
+    status = 412
+    title = "Precondition failed"
+
+
 class PayloadTooLarge(HeadcastError):
     status = 413
     title = "Payload too large"
@@ -44,6 +51,11 @@ class UnsupportedMediaType(HeadcastError):
 class Unprocessable(HeadcastError):
     status = 422
     title = "Unprocessable content"
+
+
+class PreconditionRequired(HeadcastError):
+    status = 428
+    title = "Precondition required"
 
 
 class ServerFull(HeadcastError):

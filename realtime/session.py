@@ -17,7 +17,7 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
 from aiortc.exceptions import InvalidStateError
 
 from realtime import control
-from realtime.config import ServerConfig
+from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap
@@ -25,9 +25,12 @@ from realtime.packets import RenderedFrame, Tracking
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import Downlink, DownlinkSettings, improve_downlink
 from realtime.rtc.ice_servers import own_configuration
-from realtime.rtc.negotiation import answer_offer, prefer_codecs, sent_codec
+from realtime.rtc.liveness import received
+from realtime.rtc.negotiation import Direction, answer_offer, prefer_codecs, sent_codec
+from realtime.rtc.trickle import Trickle
 from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
 from realtime.tracks import AvatarTrack, CameraFrame, drain
+from realtime.viewer import Audience
 from realtime.worker import Action, Worker
 
 logger = logging.getLogger(__name__)
@@ -79,6 +82,7 @@ class Session:
         session_id: what the client knows it by; unguessable.
         avatar_id: the avatar worn first.
         on_closing: called once, as soon as the session no longer counts, with the task that frees what it holds.
+        direction: `BOTH`, or `RECEIVE` for a camera whose avatar is only watched by viewers.
     """
 
     def __init__(
@@ -88,9 +92,11 @@ class Session:
         config: ServerConfig,
         worker: Worker,
         on_closing: Callable[[Session, asyncio.Task[None]], None],
+        direction: Direction = Direction.BOTH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = session_id
+        self.direction = direction
         self.state = SessionState.NEW
         self.metrics = SessionMetrics()
         self._config = config
@@ -103,11 +109,14 @@ class Session:
         self._failure: HeadcastError | None = None
         self._tracking = Tracking.LOST
         self._peer = RTCPeerConnection(own_configuration(config, time.time()))
+        self.trickle = Trickle(self._peer)
+        self.audience = Audience(config, self.metrics, clock)
+        self._received = 0
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
         self._listener = _Listener(asyncio.get_running_loop(), self)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
-        self._uplink: Uplink | None = None
         self._downlink: Downlink | None = None
+        self._uplink: Uplink | None = None
         self._channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -132,8 +141,9 @@ class Session:
         self.state = SessionState.CONNECTING
         self._peer.on("connectionstatechange", self._on_connection_state)
         self._peer.on("datachannel", self._on_channel)
-        transceiver = self._peer.addTransceiver(self._avatar, "sendrecv")
-        prefer_codecs(transceiver, self._config.codec)
+        both = self.direction is Direction.BOTH
+        transceiver = self._peer.addTransceiver(self._avatar if both else "video", self.direction)
+        prefer_codecs(transceiver, self._config.codec if both else Codec.AUTO)
         answer = await answer_offer(self._peer, transceiver, offer_sdp)
         self._bend(transceiver, sent_codec(answer.sdp))
         await self._peer.setLocalDescription(answer)
@@ -159,6 +169,7 @@ class Session:
             "state": str(self.state),
             "avatar": self._seat.avatar_id,
             "tracking": str(self._tracking),
+            "viewers": len(self.audience),
             "uptime_s": round(now - self._started_s, 1),
             "uplink": asdict(self._uplink.counts if self._uplink is not None else UplinkCounts()),
             **self.metrics.snapshot(now).as_dict(),
@@ -166,9 +177,10 @@ class Session:
 
     def _bend(self, transceiver: RTCRtpTransceiver, codec_name: str) -> None:
         self._uplink = improve_uplink(transceiver.receiver)
-        self._downlink = improve_downlink(
-            transceiver.sender, codec_name, DownlinkSettings.of(self._config), lambda milliseconds: self.metrics.stage("encode", milliseconds)
-        )
+        if self.direction is Direction.BOTH:
+            self._downlink = improve_downlink(
+                transceiver.sender, codec_name, DownlinkSettings.of(self._config), lambda milliseconds: self.metrics.stage("encode", milliseconds)
+            )
         offer_addresses(self._peer, Addressing.of(self._config))
 
     def _keep(self, coroutine: Coroutine[None, None, None]) -> None:
@@ -196,6 +208,7 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        viewers_left = asyncio.create_task(self.audience.aclose())
         if self._channel is not None and self._channel.readyState == "open":
             await asyncio.sleep(FAREWELL_S)
         if self._uplink is not None:
@@ -207,12 +220,15 @@ class Session:
             logger.warning("session %s: the peer connection did not close in time", self.id[:6])
         except Exception:
             logger.warning("session %s: the peer connection did not close cleanly", self.id[:6], exc_info=True)
+        await viewers_left
 
     async def _watch(self) -> None:
         """Once a second: is the peer still there? And what the numbers are."""
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
             now = self._clock()
+            if self.direction is Direction.RECEIVE and (count := await received(self._peer)) != self._received:
+                self._received, self._heard_s = count, now  # not only what could be decoded: a keyframe may be long in coming
             if not self._connected and now - self._started_s > CONNECT_TIMEOUT_S:
                 self.end("never connected")
             elif self._connected and now - self._heard_s > SILENCE_TIMEOUT_S:
@@ -289,7 +305,9 @@ class Session:
     def _show(self, frame: RenderedFrame, driven: bool) -> None:
         if self._closing is not None:
             return
-        self._avatar.show(frame, driven)
+        self.audience.show(frame, driven)
+        if self.direction is Direction.BOTH:
+            self._avatar.show(frame, driven)
         if not driven:
             return
         if frame.tracking is not self._tracking:

@@ -7,11 +7,11 @@ import logging
 import secrets
 import time
 
-from realtime.config import ServerConfig
+from realtime.config import Codec, ServerConfig
 from realtime.errors import NotFound, ServerFull
 from realtime.rtc.candidates import warn_of_few_ports
 from realtime.rtc.ice_servers import IceServers, configured_servers
-from realtime.rtc.negotiation import check_offer
+from realtime.rtc.negotiation import Direction, check_offer
 from realtime.session import RETRY_AFTER_S, Session
 from realtime.worker import Worker
 
@@ -45,11 +45,15 @@ class Sessions:
         """STUN and TURN servers for a client that connects now; none unless they were configured."""
         return configured_servers(self._config, time.time())
 
-    async def open(self, offer_sdp: str, avatar_id: str, replaces: str | None = None) -> tuple[Session, str]:
+    async def open(
+        self, offer_sdp: str, avatar_id: str, replaces: str | None = None, direction: Direction = Direction.BOTH, name: str | None = None
+    ) -> tuple[Session, str]:
         """A new session and its answer.
 
         Args:
             replaces: a session that ends first, if it still lives: the page was loaded anew, or its network changed.
+            direction: see `Session`.
+            name: the new session's identifier, for which any session that has it must be in `replaces`; None: one that nobody can guess.
 
         Raises:
             ServerFull: every slot is taken.
@@ -58,10 +62,10 @@ class Sessions:
         replaced = self._sessions.get(replaces) if replaces is not None else None
         if len(self._sessions) - (replaced is not None) >= self._config.max_sessions or self._closed:
             raise ServerFull(f"all {self._config.max_sessions} sessions are taken; try again later", RETRY_AFTER_S)
-        checked_sdp = check_offer(offer_sdp, self._config.codec)
+        checked_sdp = check_offer(offer_sdp, self._config.codec if direction is Direction.BOTH else Codec.AUTO, direction)
         if replaced is not None:
             replaced.end("replaced by a newer one")
-        session = Session(secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget)
+        session = Session(name or secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget, direction)
         self._sessions[session.id] = session
         try:
             answer = await session.start(checked_sdp)

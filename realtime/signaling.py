@@ -15,7 +15,9 @@ from aiohttp import hdrs, web
 from realtime.errors import BadRequest, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
 from realtime.gallery import Entry, Gallery
 from realtime.rtc.ice_servers import as_json
+from realtime.rtc.negotiation import Direction
 from realtime.sessions import Sessions
+from realtime.whip import WhipWhep
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> 
             web.post("/offer", _offer),
             web.delete("/sessions/{id}", _close_session),
             web.get("/sessions/{id}/stats", _session_stats),
+            *WhipWhep(sessions, gallery).routes(),
             web.get("/ice-servers", _ice_servers),
             web.get("/avatars", _avatars),
             web.get("/avatars/{id}/thumbnail", _thumbnail),
@@ -151,8 +154,9 @@ async def _offer(request: web.Request) -> web.Response:
 
 
 async def _close_session(request: web.Request) -> web.Response:
-    await request.app[SESSIONS].get(request.match_info["id"]).aclose()
-    return web.Response(status=204)
+    session = request.app[SESSIONS].get(request.match_info["id"])
+    await session.aclose()
+    return web.Response(status=200 if session.direction is Direction.RECEIVE else 204)  # 200: WHIP clients, OBS among them, warn of any other
 
 
 async def _session_stats(request: web.Request) -> web.Response:

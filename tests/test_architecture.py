@@ -21,16 +21,16 @@ MAY_IMPORT = {
     "training": {"training", "models"},
 }
 ONLY_IN = {
-    "aiohttp": {"server.py", "realtime/signaling.py"},
-    "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/rtc/"},
+    "aiohttp": {"server.py", "realtime/signaling.py", "realtime/whip.py"},  # the page's HTTP, and that of WHIP and WHEP clients
+    "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/"},
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
     "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"session.py", "sessions.py", "signaling.py", "tracks.py", "worker.py"}
-LADDER = ("signaling", "session", "tracks", "worker", "reenactor")
+MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tracks.py", "viewer.py", "worker.py"}
+LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from enum import StrEnum
 
 from aiortc import RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
@@ -15,8 +16,26 @@ from realtime.rtc.playout import accept_playout_delay
 
 logger = logging.getLogger(__name__)
 
+
+class Direction(StrEnum):
+    """Which way video goes, as the answer says it."""
+
+    BOTH = "sendrecv"
+    """A page: its webcam comes, the avatar goes."""
+    RECEIVE = "recvonly"
+    """A WHIP client: its camera comes."""
+    SEND = "sendonly"
+    """A WHEP client: the avatar goes."""
+
+
 MAX_SECTIONS = 8
 MAX_CANDIDATES = 64
+_OFFERED = {
+    Direction.BOTH: ("sendrecv",),
+    Direction.RECEIVE: ("sendonly", "sendrecv"),
+    Direction.SEND: ("recvonly", "sendrecv"),
+}
+"""Of the first video section in an offer; absent: sendrecv (RFC 8866, section 6.7)."""
 _MIME_TYPES = {Codec.VP8: ("video/VP8",), Codec.H264: ("video/H264",)}
 
 
@@ -34,8 +53,12 @@ def prefer_codecs(transceiver: RTCRtpTransceiver, codec: Codec) -> None:
     transceiver.setCodecPreferences(wanted + [each for each in known if each.mimeType == "video/rtx"])
 
 
-def check_offer(offer_sdp: str, codec: Codec) -> str:
+def check_offer(offer_sdp: str, codec: Codec, direction: Direction = Direction.BOTH) -> str:
     """The offer as it can be answered, without names for addresses.
+
+    Args:
+        codec: what video may be coded as.
+        direction: which way it is to go.
 
     Raises:
         Unprocessable: with what is missing; never with the offer itself.
@@ -45,7 +68,7 @@ def check_offer(offer_sdp: str, codec: Codec) -> str:
         offer = SessionDescription.parse(sdp)
     except Exception as error:  # the parser raises whatever the bad line leads to
         raise Unprocessable("sdp: expected a session description, this one cannot be read") from error
-    _check_sections(offer.media)
+    _check_sections(offer.media, direction)
     _check_identifiers(offer)
     mime_types = {each.lower() for each in _mime_types(codec)}
     video = next(media for media in offer.media if media.kind == "video")
@@ -72,9 +95,12 @@ async def answer_offer(peer: RTCPeerConnection, kept: RTCRtpTransceiver, sdp: st
         raise Unprocessable("sdp: the offer cannot be answered; expected VP8, or H.264 baseline with packetization-mode 1, with RTCP multiplexed") from error
 
 
-def _check_sections(sections: list[MediaDescription]) -> None:
-    if not any(media.kind == "video" for media in sections):
+def _check_sections(sections: list[MediaDescription], direction: Direction) -> None:
+    video = [media for media in sections if media.kind == "video"]
+    if not video:
         raise Unprocessable("sdp: expected a video section, the offer has none")
+    if direction is not Direction.BOTH and len(video) > 1:
+        raise Unprocessable("sdp: expected one video section, the offer has several")
     if len(sections) > MAX_SECTIONS or sum(len(media.ice_candidates) for media in sections) > MAX_CANDIDATES:
         raise Unprocessable(f"sdp: expected at most {MAX_SECTIONS} sections and {MAX_CANDIDATES} candidates")
     for media in sections:
@@ -82,8 +108,8 @@ def _check_sections(sections: list[MediaDescription]) -> None:
             raise Unprocessable("sdp: expected audio, video and application sections only")
         if media.dtls is None or not media.dtls.fingerprints or media.ice is None or not media.ice.usernameFragment or not media.ice.password:
             raise Unprocessable("sdp: expected a DTLS fingerprint and ICE credentials in every section")
-    if next(media for media in sections if media.kind == "video").direction not in (None, "sendrecv"):
-        raise Unprocessable("sdp: expected the first video section to be sendrecv")
+    if video[0].direction not in (None, *_OFFERED[direction]):
+        raise Unprocessable(f"sdp: expected the first video section to be {' or '.join(_OFFERED[direction])}")
 
 
 def _check_identifiers(offer: SessionDescription) -> None:
