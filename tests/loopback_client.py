@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from realtime.config import Encoder
 from realtime.rtc.bitrate import BitrateRange
-from realtime.rtc.candidates import offer_loopback
+from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import DownlinkSettings, improve_downlink
 from realtime.rtc.uplink import improve_uplink
 from tests.fakes import read_stamp
@@ -173,7 +173,7 @@ async def run(options: Options) -> dict[str, Any]:
     channel = peer.createDataChannel("control")
     channel.on("message", lambda text: received.messages.append({"at": time.monotonic(), **json.loads(text)}))
     channel.on("open", lambda: tasks.append(asyncio.create_task(talk(channel, options))))
-    offer_loopback(peer)
+    offer_addresses(peer, Addressing(loopback=True))
     report: dict[str, Any] = {}
     async with aiohttp.ClientSession() as http:
         await peer.setLocalDescription(await peer.createOffer())

@@ -18,7 +18,7 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import MediaStreamError
 
-from realtime.rtc.candidates import offer_loopback
+from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.uplink import Uplink, improve_uplink
 from tests.fakes import read_stamp, stamp
 from tests.relay import Relay, relaying
@@ -116,13 +116,13 @@ async def lossy_call(codec: str, repaired: bool, seed: int = 1) -> AsyncIterator
     setattr(sending.sender, "_RTCRtpSender__encoder", _SteadyVp8() if codec == "VP8" else _SteadyH264())  # noqa: B010
     tracks: list[MediaStreamTrack] = []
     receiver.on("track", tracks.append)
-    offer_loopback(sender)
+    offer_addresses(sender, Addressing(loopback=True))
     await sender.setLocalDescription(await sender.createOffer())
     async with relaying(seed) as relay:
         await receiver.setRemoteDescription(sender.localDescription)
         call = LossyCall(relay, camera, improve_uplink(receiver.getTransceivers()[0].receiver) if repaired else None)
         taking = asyncio.create_task(call.take(tracks[0]))
-        offer_loopback(receiver)
+        offer_addresses(receiver, Addressing(loopback=True))
         await receiver.setLocalDescription(await receiver.createAnswer())
         await sender.setRemoteDescription(RTCSessionDescription(await relay.between(receiver.localDescription.sdp), "answer"))
         try:

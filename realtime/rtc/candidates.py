@@ -100,11 +100,6 @@ def warn_of_few_ports(config: ServerConfig) -> None:
         )
 
 
-def offer_loopback(peer: RTCPeerConnection) -> bool:
-    """As `offer_addresses`, for 127.0.0.1 beside the machine's other addresses."""
-    return offer_addresses(peer, Addressing(loopback=True))
-
-
 def bind_together(addresses: Sequence[str], ports: Iterable[int]) -> list[socket.socket]:
     """One UDP socket an address, all on the same port: the first that is free on every one of them.
 
