@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -96,6 +97,8 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = session_id
+        self.tag = hashlib.sha256(session_id.encode()).hexdigest()[:6]
+        """What logs call it: knowing the identifier is the right to end the session."""
         self.direction = direction
         self.state = SessionState.NEW
         self.metrics = SessionMetrics()
@@ -158,7 +161,7 @@ class Session:
     def end(self, reason: str) -> None:
         """Begins to close, without waiting for it; the slot is free at once."""
         if self._closing is None:
-            logger.info("session %s ends: %s", self.id[:6], reason)
+            logger.info("session %s ends: %s", self.tag, reason)
         self._begin_closing()
 
     def stats(self) -> dict[str, object]:
@@ -217,9 +220,9 @@ class Session:
         try:
             await asyncio.wait_for(self._peer.close(), CLOSE_TIMEOUT_S)
         except TimeoutError:
-            logger.warning("session %s: the peer connection did not close in time", self.id[:6])
+            logger.warning("session %s: the peer connection did not close in time", self.tag)
         except Exception:
-            logger.warning("session %s: the peer connection did not close cleanly", self.id[:6], exc_info=True)
+            logger.warning("session %s: the peer connection did not close cleanly", self.tag, exc_info=True)
         await viewers_left
 
     async def _watch(self) -> None:
