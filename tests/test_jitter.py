@@ -117,6 +117,30 @@ def test_after_need_keyframe_nothing_goes_until_one(payload_type: int) -> None:
 
 
 @CODECS
+def test_while_a_keyframe_comes_in_only_its_own_holes_count(payload_type: int) -> None:
+    sent = video(payload_type, [True, False, False, True], [3] * 4)
+    frames = buffer()
+    released(frames, flat(sent[:2], (1, 1)))
+    frames.need_keyframe()
+    assert frames.starved
+    assert frames.hole == sent[1].packets[1].sequence_number
+    released(frames, sent[3].packets[:1])
+    assert not frames.starved
+    assert frames.hole is None
+    assert frames.wanted_from == sent[3].packets[0].sequence_number
+    released(frames, sent[3].packets[2:])
+    assert frames.hole == sent[3].packets[1].sequence_number
+    assert indices(released(frames, sent[3].packets[1:2]), sent) == [3]
+
+
+@CODECS
+def test_the_very_first_packets_may_come_in_any_order(payload_type: int) -> None:
+    sent = video(payload_type, [True, False], [3, 2])
+    second, first, *others = flat(sent)[1::-1] + flat(sent)[2:]
+    assert indices(released(buffer(), [second, first, *others]), sent) == [0, 1]
+
+
+@CODECS
 def test_an_overflow_gives_up_and_waits_for_a_keyframe(payload_type: int) -> None:
     sent = video(payload_type, [True, *[False] * 20, True, False], [2] * 23)
     frames = buffer(capacity=16)
@@ -179,6 +203,17 @@ def test_h264_a_keyframe_without_parameter_sets_counts_once_they_are_known() -> 
     assert released(buffer(), [bare]) == []
     sent = video(H264, [True], [1], 8)
     assert [index for index, _ in released(buffer(), [*flat(sent), bare])] == [1, 2]
+
+
+def test_h264_parameter_sets_before_a_picture_that_refers_to_others_start_no_keyframe() -> None:
+    sent = video(H264, [True], [1], 8)
+    head = sent[0].packets[0].payload
+    dependent = [rtp_stream.packet(H264, 20, 9000, head, False), rtp_stream.packet(H264, 21, 9000, b"\x61\x88p", True)]
+    frames = buffer()
+    released(frames, flat(sent))
+    assert released(frames, dependent) == []
+    frames.need_keyframe()
+    assert frames.starved
 
 
 def test_h264_a_later_slice_of_a_keyframe_does_not_begin_it() -> None:

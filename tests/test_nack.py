@@ -165,6 +165,13 @@ def test_silence_within_a_frame_shows_a_lost_last_packet() -> None:
     assert losses.next_s() is None
 
 
+def test_what_silence_has_shown_is_not_asked_for_twice_at_once() -> None:
+    losses = Losses()
+    open_frame(losses, 10)
+    assert losses.asked_until(0.02) == [(15.0, [12])]
+    assert losses.get(14) == [13]
+
+
 def test_numbers_are_asked_for_in_rising_order() -> None:
     """aiortc cannot write others down."""
     losses = Losses()

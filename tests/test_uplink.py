@@ -161,6 +161,17 @@ async def test_a_lost_answer_is_asked_for_again_by_the_timer_and_then_a_keyframe
         await until(lambda: made.uplink._timer is None)
 
 
+async def test_a_second_hole_is_as_old_as_its_own_loss() -> None:
+    sent = video(VP8, [True, False], [2, 5])
+    async with receiving() as made:
+        await made.get(*sent[0].packets, sent[1].packets[1], sent[1].packets[3])
+        made.now[0] += 0.19
+        await made.get(retransmitted(sent[1].packets[0], 9))
+        assert made.keyframe_requests == 0
+        made.now[0] += 0.06  # patience is a little more than 0.2 s after so slow an answer
+        await until(lambda: made.keyframe_requests == 1)
+
+
 async def test_packets_before_a_released_keyframe_are_not_asked_for_any_more() -> None:
     sent = video(VP8, [True, False, True], [2, 2, 2])
     async with receiving() as made:

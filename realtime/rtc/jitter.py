@@ -184,7 +184,7 @@ class FrameBuffer:
         return self._highest + ((sequence_number - self._highest + 0x8000) & 0xFFFF) - 0x8000
 
     def _restart(self, packet: RtpPacket) -> None:
-        self.frames_skipped += len({held.packet.timestamp for held in self._packets.values() if held.part is not PADDING})
+        self.frames_skipped += len({held.packet.timestamp for held in self._packets.values() if held.part.picture})
         self._packets.clear()
         self._key_starts.clear()
         self._ssrc = packet.ssrc
@@ -218,8 +218,6 @@ class FrameBuffer:
 
     def _release(self) -> None:
         while True:
-            while (held := self._packets.get(self._next)) is not None and held.part is PADDING:
-                self._drop_before(self._next + 1)
             end = self._end_of_frame(self._next)
             if end is not None:
                 self._let_go(end)
@@ -242,14 +240,13 @@ class FrameBuffer:
         return None
 
     def _complete_keyframe(self) -> int | None:
-        """Where the newest complete keyframe starts."""
-        for start in reversed(self._key_starts):
+        """Where a complete keyframe starts."""
+        for start in tuple(self._key_starts):
             end = self._end_of_frame(start)
             if end is not None:
                 if any(self._packets[number].part.intra for number in range(start, end)):
                     return start
                 self._key_starts.remove(start)
-                return self._complete_keyframe()
         return None
 
     def _let_go(self, end: int) -> None:
@@ -273,7 +270,7 @@ class FrameBuffer:
         dropped = [self._packets.pop(number) for number in range(self._next, end) if number in self._packets]
         following = self._packets.get(end)
         kept = {following.packet.timestamp} if following is not None else set()
-        self.frames_skipped += len({held.packet.timestamp for held in dropped if held.part is not PADDING} - kept)
+        self.frames_skipped += len({held.packet.timestamp for held in dropped if held.part.picture} - kept)
         self._passed(end)
 
     def _passed(self, end: int) -> None:
