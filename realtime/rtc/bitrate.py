@@ -24,7 +24,8 @@ _HEAVY_LOSS, _SOME_LOSS = 0.10, 0.02
 """draft-ietf-rmcat-gcc-02, section 6: above the first the rate falls, below the second it may grow."""
 _GROWTH, _GROWTH_NEAR_LINK = 1.8, 1.08
 """Factors a second; the second is that of draft-ietf-rmcat-gcc-02, section 5.5, for rates near the one that last jammed the path."""
-_NEAR = 1.3
+_NEAR, _NEAR_S = 1.3, 5.0
+"""As long as this after a jam, and not far below the estimate that told of it, the target is near the rate that jams."""
 _MOST_ELAPSED_S = 1.0
 _USED = 0.7
 
@@ -50,7 +51,7 @@ class BitrateGovernor:
         self._advanced_s: float | None = None
         self._wait_until_s = 0.0
         self._jammed_s: float | None = None
-        self._jammed_at: float | None = None
+        self._jammed_at = 0
         self._estimate: int | None = None
         self._sent: deque[tuple[float, int]] = deque()
         self._sent_bytes = 0
@@ -74,14 +75,16 @@ class BitrateGovernor:
         lingers = self._jammed_s is not None and now_s - self._jammed_s <= _LINGER_S
         if bitrate >= _JAM * self.sending(now_s) or not (falls or lingers):
             return
-        self._jammed_s, self._jammed_at = now_s, float(bitrate)
+        self._jammed_s = now_s
+        self._jammed_at = bitrate
         self._wait(now_s + _CALM_S)
         self._lower(max(bitrate, self.target // 2))
 
     def report(self, loss: float, now_s: float) -> None:
         """A receiver report told of this fraction of packets lost, 0…1, since the one before."""
         self.loss = loss
-        if loss > _HEAVY_LOSS:
+        jammed = self._jammed_s is not None and now_s - self._jammed_s <= _LINGER_S
+        if loss > _HEAVY_LOSS and not jammed:  # the jam has lowered the target already
             self._lower(round(self.target * (1 - 0.5 * loss)))
             self._wait(now_s + _CALM_S)
         elif loss >= _SOME_LOSS:
@@ -100,7 +103,7 @@ class BitrateGovernor:
             self._advanced_s = now_s
             return
         limit = self._bounds.start if self.target < self._bounds.start else self._bounds.highest
-        near = self._jammed_at is not None and self.target < _NEAR * self._jammed_at
+        near = self._jammed_s is not None and now_s - self._jammed_s < _NEAR_S and self._jammed_at < _NEAR * self.target
         factor = (_GROWTH_NEAR_LINK if near else _GROWTH) ** elapsed_s
         grown = round(self.target * factor)
         if grown == self.target:

@@ -11,16 +11,17 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiortc import RTCRtpSender
-from aiortc.rtp import AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket
+from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
 
 from realtime.config import Encoder, ServerConfig
 from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
 from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, implementation, use_encoder
 from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
+from realtime.rtc.repeats import RepeatGate
 
 logger = logging.getLogger(__name__)
 
@@ -108,23 +109,27 @@ def improve_downlink(
     encoder = make(by, governor, settings.bitrate.highest, on_encoded, clock)
     if use_encoder(sender, encoder):
         pace(sender, lambda: (encoder.frame_bytes, governor.target), governor.sent, clock)
-        _hear_reports(sender, governor, clock)
+        _hear_feedback(sender, governor, clock)
     write_playout_delay(sender)
     return Downlink(sender, governor, encoder, clock)
 
 
-def _hear_reports(sender: RTCRtpSender, governor: BitrateGovernor, clock: Callable[[], float]) -> bool:
-    """Tells the governor of the loss in receiver reports, before the sender handles them as ever."""
+def _hear_feedback(sender: RTCRtpSender, governor: BitrateGovernor, clock: Callable[[], float]) -> bool:
+    """Tells the governor of the loss in receiver reports, and lets the sender hear only of lost packets that are to be repeated."""
     stock = getattr(sender, "_handle_rtcp_packet", None)
     if not inspect.iscoroutinefunction(stock) or list(inspect.signature(stock).parameters) != ["packet"]:
-        logger.warning("this version of aiortc handles RTCP in another way: the bitrate does not give way to loss")
+        logger.warning("this version of aiortc handles RTCP in another way: the bitrate does not give way to loss, repetitions are not limited")
         return False
+
+    gate = RepeatGate()
 
     async def handle(packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == sender._ssrc:
                     governor.report(report.fraction_lost / 256, clock())
+        elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
+            packet = replace(packet, lost=gate.admit(packet.lost, governor.target, getattr(sender, _RTT, None), clock()))
         await stock(packet)
 
     sender._handle_rtcp_packet = handle  # type: ignore[method-assign]

@@ -32,8 +32,9 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from realtime.config import ConfigError, Encoder
-from realtime.pacing import FrameRateCap
+from realtime.pacing import CLOCK_HZ, FrameRateCap
 from realtime.rtc.bitrate import BitrateGovernor
+from realtime.rtc.debt import Debt
 from realtime.rtc.keyframes import KeyframeGate
 from realtime.rtc.ladder import STEPS, Ladder, Step, scaled
 
@@ -67,7 +68,6 @@ def vp8_context(width: int, height: int, bitrate: int) -> VideoCodecContext:
         "bufsize": str(bitrate),
         "cpu-used": "-8",
         "deadline": "realtime",
-        "drop-threshold": "30",
         "lag-in-frames": "0",
         "max-intra-rate": "600",
         "maxrate": str(bitrate),
@@ -209,6 +209,10 @@ class AvatarEncoder:
         self._step = STEPS[0]
         self._cap: FrameRateCap | None = None
         self._gate = KeyframeGate()
+        self._debt = Debt()
+        self._pts = 0
+        self._time = 0
+        """The encoder's own clock, in ticks: without the frames that debt left out, or libvpx would make the others larger, and the debt with them."""
         self._context: VideoCodecContext | None = None
         self._built_s = 0.0
         self._context_bitrate = 0
@@ -233,7 +237,12 @@ class AvatarEncoder:
         if force_keyframe:
             self._gate.wish()
         self._climb(self._ladder.choose(self.governor.target, frame.width * frame.height, begin))
-        if self._cap is not None and not self._cap.admit(float((frame.pts or 0) * (frame.time_base or VIDEO_TIME_BASE))):
+        pts = convert_timebase(frame.pts or 0, frame.time_base or VIDEO_TIME_BASE, VIDEO_TIME_BASE)
+        passed, self._pts = pts - self._pts, pts
+        if self._debt.too_high(self.governor.target, begin):
+            return b""
+        self._time += min(max(passed, 1), CLOCK_HZ)
+        if self._cap is not None and not self._cap.admit(pts / CLOCK_HZ):
             return b""
         self.size = width, height = scaled(frame.width, self._step), scaled(frame.height, self._step)
         if self.size != (frame.width, frame.height):
@@ -247,11 +256,14 @@ class AvatarEncoder:
             self.keyframes += 1
             self._gate.made(begin)
         self.frame_bytes = len(data)
+        self._debt.add(len(data))
         self._on_encoded((end - begin) * 1e3)
         return data
 
     def _packets(self, context: VideoCodecContext, frame: av.VideoFrame) -> list[Packet[VideoStream]]:
         """None where the encoder fails: the next frame gets a new one, for an exception would end aiortc's sender for good."""
+        stamp = frame.pts, frame.time_base
+        frame.pts, frame.time_base = self._time, VIDEO_TIME_BASE
         try:
             packets = context.encode(frame)
         except av.FFmpegError as error:
@@ -259,6 +271,8 @@ class AvatarEncoder:
                 logger.warning("the encoder failed and is built anew: %s", error)
             self._failing, self._context = True, None
             return []
+        finally:
+            frame.pts, frame.time_base = stamp
         self._failing = False
         return packets
 
