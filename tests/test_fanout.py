@@ -126,6 +126,23 @@ async def test_a_viewer_that_does_not_keep_up_loses_pictures_and_goes_on_at_a_ke
         assert decoder.numbers(encoded) == [12]
 
 
+async def test_one_that_joins_in_mid_stream_begins_at_a_keyframe_however_long_it_is_in_coming() -> None:
+    async with fanning_out() as fan:
+        broadcast = fan.broadcast("VP8")
+        first, late = PictureQueue(broadcast), PictureQueue(broadcast)
+        fan.show(picture(0), 0.0)
+        await first.get()
+        joining = asyncio.create_task(late.get())
+        await asyncio.sleep(0)
+        for number in range(1, 6):
+            fan.show(picture(number), number / 30)
+            assert not (await first.get()).keyframe, "there was one within the last half second"
+        assert not joining.done()
+        broadcast._gate._made_s = None
+        fan.show(picture(6), 0.2)
+        assert Decoder("VP8").numbers(await joining) == [6]
+
+
 async def test_requests_of_several_viewers_are_one_keyframe() -> None:
     async with fanning_out() as fan:
         broadcast = fan.broadcast("VP8")

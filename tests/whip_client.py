@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -15,8 +16,12 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
+from av.packet import Packet
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 
 from realtime.config import ServerConfig
+from realtime.pacing import CLOCK_HZ
 from realtime.session import Session
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
@@ -76,18 +81,22 @@ async def _read(track: MediaStreamTrack, stamps: list[int | None]) -> None:
 
 
 @asynccontextmanager
-async def offering(direction: str, codec: str | None = None, audio: bool = False, reads: bool = True) -> AsyncIterator[Client]:
+async def offering(
+    direction: str, codec: str | None = None, audio: bool = False, reads: bool = True, camera: MediaStreamTrack | None = None
+) -> AsyncIterator[Client]:
     """A client that has made its offer.
 
     Args:
         direction: `sendonly` (it sends green video) or `recvonly`.
         codec: such as `H264`; None: all that aiortc knows.
+        reads: whether it looks at what it gets.
+        camera: sent in place of green video.
     """
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     client = Client(connection)
     if audio:
         connection.addTransceiver("audio", direction)
-    transceiver = connection.addTransceiver(VideoStreamTrack() if direction == "sendonly" else "video", direction)
+    transceiver = connection.addTransceiver((camera or VideoStreamTrack()) if direction == "sendonly" else "video", direction)
     if codec is not None:
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([each for each in codecs if each.mimeType in (f"video/{codec}", "video/rtx")])
@@ -147,3 +156,39 @@ async def studio(config: ServerConfig | None = None) -> AsyncIterator[Studio]:
     finally:
         await sessions.aclose()
         worker.close()
+
+
+class OwnKeyframes(MediaStreamTrack):
+    """H.264 as OBS sends it: High profile, a keyframe every `interval` pictures, none on request, the first ones lost because DTLS was not done.
+
+    Args:
+        lost: how many are.
+    """
+
+    kind = "video"
+
+    def __init__(self, interval: int, lost: int, size: int = 320) -> None:
+        super().__init__()
+        self._lost = lost
+        self._context = av.CodecContext.create("libx264", "w")
+        assert isinstance(self._context, VideoCodecContext)
+        self._context.width = self._context.height = size
+        self._context.pix_fmt, self._context.framerate, self._context.time_base = "yuv420p", Fraction(30, 1), Fraction(1, CLOCK_HZ)
+        self._context.bit_rate, self._context.gop_size, self._context.max_b_frames = 1_000_000, interval, 0
+        self._context.options = {"preset": "veryfast", "tune": "zerolatency", "sc_threshold": "0"}
+        self._context.profile = "High"
+        self._count = 0
+        self.keyframes = 0
+        """Sent so far."""
+
+    async def recv(self) -> Packet[Stream]:
+        while True:
+            await asyncio.sleep(1 / 30)
+            frame = av.VideoFrame(self._context.width, self._context.height, "yuv420p")
+            frame.pts, frame.time_base = 3000 * self._count, Fraction(1, CLOCK_HZ)
+            [packet] = self._context.encode(frame)
+            self._count += 1
+            if self._count > self._lost:
+                self.keyframes += packet.is_keyframe
+                packet.time_base = Fraction(1, CLOCK_HZ)
+                return packet
