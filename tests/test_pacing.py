@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
+from aiortc.utils import uint32_add
 
 from realtime.pacing import CLOCK_HZ, FrameRateCap, OutputClock
 
@@ -62,3 +64,26 @@ def test_output_stamps_go_on_where_placeholders_left_off() -> None:
     assert placeholders == [0, 18000, 36000, 54000]
     assert first == 58500
     assert second - first == 3000
+
+
+@pytest.mark.parametrize("jump_s", [0.0, -(2**32) / CLOCK_HZ, 2**32 / CLOCK_HZ, -0.04, 3600.0])
+def test_output_stamps_over_placeholders_repeats_and_a_source_whose_clock_jumps_or_wraps(jump_s: float) -> None:
+    """Two seconds driven, one of placeholders, two driven after the jump, with repeats between: time goes on as the wall clock's."""
+    clock, random_ = OutputClock(), random.Random(1)
+    stamped: list[tuple[float, int, bool]] = []
+    for index in range(150):
+        now = 100 + index / 30 + random_.uniform(0, 0.02)
+        driven = not 60 <= index < 90 and index % 7 != 3
+        source = (10 + index / 30 + (jump_s if index >= 90 else 0.0)) if driven else None
+        stamped.append((now, clock.stamp(now, source), driven))
+    steps = [after - before for (_, before, _), (_, after, _) in itertools.pairwise(stamped)]
+    assert min(steps) >= 1
+    assert max(steps) <= 0.1 * CLOCK_HZ
+    assert all(abs(stamp / CLOCK_HZ - (now - stamped[0][0])) < 0.1 for now, stamp, _ in stamped)
+    second_run = [stamp for _, stamp, driven in stamped[95:] if driven]
+    assert sum(after - before in (3000, 6000) for before, after in itertools.pairwise(second_run)) > 0.6 * (len(second_run) - 1)
+
+
+def test_rtp_wraps_the_stamps_as_the_protocol_does() -> None:
+    """A contract with aiortc: after 13 hours a stamp no longer fits 32 bits."""
+    assert uint32_add(2**32 - 10, 2**32 + 30) == 20
