@@ -122,6 +122,16 @@ def test_nothing_is_asked_for_on_a_good_network(payload_type: int) -> None:
     assert (link.repair.losses.asked, link.repair.keyframes.asked) == (0, 0)
 
 
+@VIRTUAL
+def test_packets_that_overtake_each_other_lose_nothing(payload_type: int) -> None:
+    """Nor do they, only late, pass for answers: the round trip stays what it is."""
+    lost = losing(0.02, 5)
+    link = VirtualLink(payload_type, lambda _, each, again: not again and lost(), delay_s=0.05, spread_s=0.03).run(300)
+    assert len(link.shown) == 300
+    assert link.keyframes == 0
+    assert 0.1 < link.repair.losses.round_trip.seconds < 0.13
+
+
 def check_pictures(call: LossyCall) -> None:
     """Every picture shown is one that was sent, in order, once."""
     numbers = [number for _, number in call.shown]

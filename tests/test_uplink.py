@@ -251,6 +251,15 @@ async def test_a_backlog_that_is_worked_off_in_time_is_kept() -> None:
         assert made.keyframe_requests == 0
 
 
+async def test_packets_that_aiortc_throws_away_leave_nothing_to_ask_for() -> None:
+    async with receiving() as made:
+        await made.get(rtp_stream.packet(rtp_stream.H264, 10, 0, b"\x61\x88a", True))
+        made.now[0] += 1.0
+        await made.get(rtp_stream.packet(rtp_stream.H264, 12, 0, b"\x61\x88a", True))
+        assert (made.nacks, made.keyframe_requests) == ([], 0)
+        assert made.uplink._timer is None
+
+
 async def test_after_close_nothing_is_asked_for() -> None:
     sent = video(VP8, [True, False, False], [2] * 3)
     async with receiving() as made:

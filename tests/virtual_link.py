@@ -37,6 +37,7 @@ class VirtualLink:
         up, down: whether something is lost on its way to, or back from, the receiver: given the time and the packet (None for what is asked for).
         delay_s: of each direction.
         packets: in each frame; a keyframe has three times as many.
+        spread_s: each packet takes up to so much longer on its way up, and others overtake it.
     """
 
     payload_type: int
@@ -45,6 +46,7 @@ class VirtualLink:
     down: Callable[[float], bool] = lambda _: False
     delay_s: float = 0.01
     packets: int = 6
+    spread_s: float = 0.0
     now: float = 0.0
     shown: list[Shown] = field(default_factory=list)
     keyframes: int = 0
@@ -54,6 +56,7 @@ class VirtualLink:
         self.repair = Repair(NAMES.__getitem__, lambda: self.now)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._random = random.Random(1)
         self._history: dict[int, RtpPacket] = {}
         self._sent: dict[bytes, tuple[int, bool, float]] = {}
         self._wanted_keyframe = True
@@ -88,7 +91,7 @@ class VirtualLink:
 
     def _carry(self, each: RtpPacket, at_s: float, again: bool) -> None:
         if not self.up(at_s, each, again):
-            self._at(at_s + self.delay_s, lambda: self._receive(each, again))
+            self._at(at_s + self.delay_s + self._random.uniform(0, self.spread_s), lambda: self._receive(each, again))
 
     def _receive(self, each: RtpPacket, again: bool) -> None:
         self.repair.losses.expect(retransmitted=again)

@@ -172,6 +172,8 @@ class FrameBuffer:
     @property
     def hole(self) -> int | None:
         """The sequence number of the first missing packet that holds frames back; None where there is none."""
+        if len(self._packets) == self._highest + 1 - self._next:
+            return None
         number = self._base()
         while number in self._packets:
             number += 1
@@ -208,7 +210,9 @@ class FrameBuffer:
         if part.starts_keyframe:
             self._key_starts.append(number)
             self._key_starts.sort()
-        self._release()
+        before = self._packets.get(number - 1)
+        if packet.marker or number + 1 in self._packets or (before is not None and before.packet.timestamp != packet.timestamp):
+            self._release()
 
     def _overflow(self, number: int) -> None:
         start = next((start for start in self._key_starts if start > self._next and number - start < self._capacity), None)
