@@ -150,7 +150,9 @@ async def _offer(request: web.Request) -> web.Response:
     gallery = request.app[GALLERY]
     avatar_id = gallery.entry(offer.avatar).id if offer.avatar is not None else gallery.default_id
     session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.replaces)
-    return _json({"sdp": answer, "type": "answer", "session_id": session.id})
+    response = _json({"sdp": answer, "type": "answer", "session_id": session.id})
+    response.etag = session.trickle.etag
+    return response
 
 
 async def _close_session(request: web.Request) -> web.Response:

@@ -70,6 +70,12 @@ async def test_offer_stats_delete(http: Http) -> None:
         assert set(answer) == {"sdp", "type", "session_id"}
         assert answer["type"] == "answer"
         assert len(answer["session_id"]) >= 20
+        fragment = await http.client.patch(
+            f"/sessions/{answer['session_id']}",
+            data="a=mid:0\r\na=candidate:1 1 udp 2130706431 192.0.2.7 9 typ host\r\n",
+            headers={"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": response.headers["ETag"]},
+        )
+        assert fragment.status == 204
         await peer.accept(answer["sdp"])
         url = f"/sessions/{answer['session_id']}"
         stats = await (await http.client.get(f"{url}/stats")).json()

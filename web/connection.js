@@ -5,7 +5,8 @@ import { ControlChannel } from './control.js';
 /** @typedef {import('./state.js').WaitReason} WaitReason */
 
 const ICE_SERVERS_MS = 1000;
-const GATHER_MS = 500;
+const GATHER_MS = 5000;
+const PATCH_MS = 5000;
 const OFFER_MS = 20000;
 const CONNECT_MS = 12000;
 const DELETE_MS = 2000;
@@ -69,13 +70,13 @@ export class Connection {
   async open(avatar, replaces, signal) {
     await Promise.all([this.#preferFrameRate(), this.#useIceServers()]);
     await this.pc.setLocalDescription(await this.pc.createOffer());
-    await gathered(this.pc);
     const { sdp, type } = /** @type {RTCSessionDescription} */ (this.pc.localDescription);
-    const answer = await postOffer({ sdp, type, ...(avatar && { avatar }), ...(replaces && { replaces }) });
+    const { answer, tag } = await postOffer({ sdp, type, ...(avatar && { avatar }), ...(replaces && { replaces }) });
     this.sessionId = answer.session_id;
     if (this.#closed) this.#deleteSession();
     signal.throwIfAborted();
     await this.pc.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
+    this.#sendCandidates(tag);
     await this.#connected(signal);
   }
 
@@ -94,12 +95,33 @@ export class Connection {
     this.#deleteSession().finally(() => this.pc.close());
   }
 
+  get #resource() {
+    return `sessions/${encodeURIComponent(this.sessionId ?? '')}`;
+  }
+
   async #deleteSession() {
     if (!this.sessionId) return;
     try {
-      await fetch(`sessions/${encodeURIComponent(this.sessionId)}`, { method: 'DELETE', keepalive: true, signal: AbortSignal.timeout(DELETE_MS) });
+      await fetch(this.#resource, { method: 'DELETE', keepalive: true, signal: AbortSignal.timeout(DELETE_MS) });
     } catch {
       // the server is gone, or ends the session by itself
+    }
+  }
+
+  /** The addresses of this side, once all are known. Most connections come about without: the browser tries those of the server. @param {string} tag */
+  async #sendCandidates(tag) {
+    await gathered(this.pc);
+    const lines = (this.pc.localDescription?.sdp ?? '').split(/\r?\n/).filter((line) => /^(m=|a=(mid|ice-ufrag|ice-pwd|candidate|end-of-candidates))/.test(line));
+    if (this.#closed || !lines.some((line) => line.startsWith('a=candidate'))) return;
+    try {
+      await fetch(this.#resource, {
+        method: 'PATCH',
+        headers: { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': tag },
+        body: `${lines.join('\r\n')}\r\n`,
+        signal: AbortSignal.timeout(PATCH_MS),
+      });
+    } catch {
+      // a network that needs them is told by the connection that does not come about
     }
   }
 
@@ -150,7 +172,7 @@ export class Connection {
   }
 }
 
-/** @param {RTCPeerConnection} pc resolves when all addresses are known, or after a moment: the server's own are enough */
+/** @param {RTCPeerConnection} pc resolves when all addresses are known, or those that could be found in time */
 function gathered(pc) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, GATHER_MS);
@@ -168,7 +190,7 @@ function gathered(pc) {
  * Not aborted by a stop: the answer names the session that must then be deleted.
  *
  * @param {{sdp: string, type: string, avatar?: string, replaces?: string}} offer
- * @returns {Promise<{sdp: string, type: RTCSdpType, session_id: string}>}
+ * @returns {Promise<{answer: {sdp: string, type: RTCSdpType, session_id: string}, tag: string}>} `tag` names the ICE session
  * @throws {ConnectError}
  */
 async function postOffer(offer) {
@@ -183,7 +205,7 @@ async function postOffer(offer) {
   } catch {
     throw new ConnectError('unreachable');
   }
-  if (response.ok) return response.json();
+  if (response.ok) return { answer: await response.json(), tag: response.headers.get('ETag') ?? '' };
   const problem = await response.json().catch(() => ({}));
   if (response.status === 503) throw new ConnectError('full', { retryAfter: Number(response.headers.get('Retry-After')) || RETRY_AFTER_S });
   if (response.status >= 500) throw new ConnectError('unreachable', { detail: problem.detail });

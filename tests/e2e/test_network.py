@@ -32,6 +32,15 @@ def lonely_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> It
         process.stop()
 
 
+def test_the_offer_waits_for_no_address_and_those_found_later_are_taken(headcast: Headcast) -> None:
+    with headcast.page.expect_request("**/offer") as offer, headcast.page.expect_response(lambda each: each.request.method == "PATCH") as later:
+        headcast.go_live()
+    assert "a=candidate" not in (offer.value.post_data or "a=candidate")
+    assert later.value.status == 204
+    assert "a=candidate" in (later.value.request.post_data or "")
+    assert headcast.complaints == []
+
+
 def test_five_percent_loss_is_lived_with(headcast: Headcast) -> None:
     lossy = Path(loss=0.05, delay_s=0.01, jitter_s=0.005)
     with relayed(headcast.page, lossy, lossy) as network:
@@ -42,7 +51,7 @@ def test_five_percent_loss_is_lived_with(headcast: Headcast) -> None:
         assert rate > 8
         assert headcast.page.get_attribute("body", "data-phase") == "live"
         assert len(network.relays) == 1
-        assert all(counts.lost > 10 for counts in network.relays[0].counts)
+        assert all(counts.lost > 3 for counts in network.relays[0].counts)
 
 
 def test_a_network_that_changes_is_followed(headcast: Headcast, server: ServerProcess) -> None:
