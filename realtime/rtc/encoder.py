@@ -63,18 +63,19 @@ def _context(name: str, width: int, height: int, bitrate: int, options: dict[str
 
 
 def vp8_context(width: int, height: int, bitrate: int) -> VideoCodecContext:
-    """libvpx for one realtime stream: constant bitrate, no denoiser, no look-ahead, keyframes on demand only and at most six frames' share in size."""
+    """libvpx for one realtime stream: constant bitrate, no denoiser, no look-ahead, keyframes on demand only and of at most nine frames' share."""
     options = {
         "bufsize": str(bitrate),
         "cpu-used": "-8",
         "deadline": "realtime",
         "lag-in-frames": "0",
-        "max-intra-rate": "600",
+        "max-intra-rate": "900",
         "maxrate": str(bitrate),
         "minrate": str(bitrate),
         "noise-sensitivity": "0",
         "overshoot-pct": "15",
         "partitions": "0",
+        "rc_init_occupancy": str(bitrate),
         "static-thresh": "1",
         "undershoot-pct": "100",
     }
