@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
+from realtime.rtc.bitrate import BitrateGovernor, BitrateRange, LossMeter
 from realtime.rtc.ladder import STEPS, Ladder, Step, scaled
 
 RANGE = BitrateRange(start=2_500_000, lowest=100_000, highest=4_000_000)
@@ -185,3 +185,27 @@ def test_sizes_are_even() -> None:
     assert [scaled(512, step) for step in STEPS] == [512, 384, 256, 256]
     assert all(scaled(length, step) % 2 == 0 for length in range(2, 1025, 2) for step in STEPS)
     assert [step.cost for step in STEPS] == sorted((step.cost for step in STEPS), reverse=True)
+
+
+def test_loss_is_measured_over_half_a_second_however_many_reports_come() -> None:
+    """As Chromium sends them while a burst is being lost."""
+    meter = LossMeter()
+    heard = [(step / 100, meter.report(lost=step // 4, highest=7000 + 2 * step, now_s=step / 100)) for step in range(301)]
+    told = [(now, loss) for now, loss in heard if loss is not None]
+    assert len(told) == 6
+    assert all(loss == pytest.approx(0.125, abs=0.01) for _, loss in told)
+
+
+def test_loss_of_few_packets_waits_for_more() -> None:
+    meter = LossMeter()
+    assert meter.report(0, 100, 0.0) is None
+    assert meter.report(5, 110, 3.0) is None
+    assert meter.report(5, 125, 4.0) == 0.2
+
+
+def test_totals_that_fall_begin_anew_or_stay_at_zero() -> None:
+    meter = LossMeter()
+    assert meter.report(50, 1000, 0.0) is None
+    assert meter.report(40, 1100, 1.0) == 0.0
+    assert meter.report(0, 10, 2.0) is None
+    assert meter.report(10, 110, 3.0) == 0.1

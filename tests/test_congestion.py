@@ -163,15 +163,17 @@ async def bent() -> AsyncIterator[tuple[RTCRtpSender, Downlink, list[float]]]:
     await peer.close()
 
 
-def report(ssrc: int, lost: int) -> RtcpRrPacket:
-    return RtcpRrPacket(1, [RtcpReceiverInfo(ssrc, fraction_lost=lost, packets_lost=lost, highest_sequence=0, jitter=0, lsr=0, dlsr=0)])
+def report(ssrc: int, lost: int, highest: int) -> RtcpRrPacket:
+    return RtcpRrPacket(1, [RtcpReceiverInfo(ssrc, fraction_lost=255, packets_lost=lost, highest_sequence=highest, jitter=0, lsr=0, dlsr=0)])
 
 
 async def test_reports_of_loss_lower_the_bitrate(bent: tuple[RTCRtpSender, Downlink, list[float]]) -> None:
-    sender, downlink, _ = bent
-    await sender._handle_rtcp_packet(report(sender._ssrc + 1, 128))
+    sender, downlink, now = bent
+    await sender._handle_rtcp_packet(report(sender._ssrc, 0, 1000))
+    now[0] = 1.0
+    await sender._handle_rtcp_packet(report(sender._ssrc + 1, 150, 1200))
     assert downlink.target_bitrate == RANGE.start
-    await sender._handle_rtcp_packet(report(sender._ssrc, 128))
+    await sender._handle_rtcp_packet(report(sender._ssrc, 100, 1200))
     assert downlink.loss == 0.5
     assert downlink.target_bitrate == round(0.75 * RANGE.start)
     assert "remote-inbound-rtp_" in str((await sender.getStats()).keys())  # the stock handling goes on

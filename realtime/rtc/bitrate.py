@@ -22,6 +22,7 @@ _HOLD_S = 1.5
 """A report with some loss holds the target until well after the next report is due."""
 _HEAVY_LOSS, _SOME_LOSS = 0.10, 0.02
 """draft-ietf-rmcat-gcc-02, section 6: above the first the rate falls, below the second it may grow."""
+_REPORT_S, _REPORT_PACKETS = 0.5, 20
 _GROWTH, _GROWTH_NEAR_LINK = 1.8, 1.08
 """Factors a second; the second is that of draft-ietf-rmcat-gcc-02, section 5.5, for rates near the one that last jammed the path."""
 _NEAR, _NEAR_S = 1.3, 5.0
@@ -37,6 +38,33 @@ class BitrateRange:
     start: int
     lowest: int
     highest: int
+
+
+class LossMeter:
+    """Loss over half a second or more, from the running totals in receiver reports (RFC 3550, section 6.4.1).
+
+    A browser in trouble sends dozens of reports a second; what each says of the few packets since the one before counts for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._since: tuple[int, int, float] | None = None
+
+    def report(self, lost: int, highest: int, now_s: float) -> float | None:
+        """The fraction lost since the last answer, 0…1; None while that is too short a time.
+
+        Args:
+            lost: cumulative number of packets lost.
+            highest: extended highest sequence number received.
+        """
+        if self._since is None:
+            self._since = lost, highest, now_s
+            return None
+        lost_before, highest_before, at_s = self._since
+        expected = highest - highest_before
+        if now_s - at_s < _REPORT_S or 0 <= expected < _REPORT_PACKETS:
+            return None
+        self._since = lost, highest, now_s
+        return min(1.0, max(0, lost - lost_before) / expected) if expected > 0 else None
 
 
 class BitrateGovernor:
@@ -81,7 +109,7 @@ class BitrateGovernor:
         self._lower(max(bitrate, self.target // 2))
 
     def report(self, loss: float, now_s: float) -> None:
-        """A receiver report told of this fraction of packets lost, 0…1, since the one before."""
+        """This fraction of packets, 0…1, was lost of late; tell it about once a second."""
         self.loss = loss
         jammed = self._jammed_s is not None and now_s - self._jammed_s <= _LINGER_S
         if loss > _HEAVY_LOSS and not jammed:  # the jam has lowered the target already

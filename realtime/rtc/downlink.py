@@ -17,7 +17,7 @@ from aiortc import RTCRtpSender
 from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
 
 from realtime.config import Encoder, ServerConfig
-from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
+from realtime.rtc.bitrate import BitrateGovernor, BitrateRange, LossMeter
 from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, implementation, use_encoder
 from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
@@ -121,13 +121,13 @@ def _hear_feedback(sender: RTCRtpSender, governor: BitrateGovernor, clock: Calla
         logger.warning("this version of aiortc handles RTCP in another way: the bitrate does not give way to loss, repetitions are not limited")
         return False
 
-    gate = RepeatGate()
+    gate, meter = RepeatGate(), LossMeter()
 
     async def handle(packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
-                if report.ssrc == sender._ssrc:
-                    governor.report(report.fraction_lost / 256, clock())
+                if report.ssrc == sender._ssrc and (loss := meter.report(report.packets_lost, report.highest_sequence, clock())) is not None:
+                    governor.report(loss, clock())
         elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
             packet = replace(packet, lost=gate.admit(packet.lost, governor.target, getattr(sender, _RTT, None), clock()))
         await stock(packet)
