@@ -25,6 +25,7 @@ from tests.relay import Relay, relaying
 
 SIZE, FPS, CLOCK_HZ = 256, 30, 90_000
 BITRATE = 2_000_000
+_ENCODER = "_RTCRtpSender__encoder"
 _RTX = {each.payloadType for each in CODECS["video"] if is_rtx(each)}
 _VIDEO = {each.payloadType for each in CODECS["video"]} - _RTX
 
@@ -113,7 +114,7 @@ async def lossy_call(codec: str, repaired: bool, seed: int = 1) -> AsyncIterator
     camera = Camera()
     sending = sender.addTransceiver(camera, "sendonly")
     sending.setCodecPreferences([each for each in RTCRtpSender.getCapabilities("video").codecs if each.mimeType in (f"video/{codec}", "video/rtx")])
-    setattr(sending.sender, "_RTCRtpSender__encoder", _SteadyVp8() if codec == "VP8" else _SteadyH264())  # noqa: B010
+    setattr(sending.sender, _ENCODER, _SteadyVp8() if codec == "VP8" else _SteadyH264())
     tracks: list[MediaStreamTrack] = []
     receiver.on("track", tracks.append)
     offer_addresses(sender, Addressing(loopback=True))

@@ -33,24 +33,25 @@ class RoundTrip:
     """How long an answer takes: smoothed as RFC 6298, section 2 says, and by Karn's rule only from answers to a single question."""
 
     def __init__(self) -> None:
-        self._smoothed_s: float | None = None
+        self.smoothed_s: float | None = None
+        """None before the first measurement."""
         self._variation_s = 0.0
         self.timeout_s = FIRST_ROUND_TRIP_S
         """After so long without an answer, ask again."""
 
     @property
     def seconds(self) -> float:
-        """The smoothed round trip."""
-        return FIRST_ROUND_TRIP_S if self._smoothed_s is None else self._smoothed_s
+        """The smoothed round trip, or what is assumed before any is measured."""
+        return FIRST_ROUND_TRIP_S if self.smoothed_s is None else self.smoothed_s
 
     def measured(self, sample_s: float) -> None:
         """An answer took so long."""
-        if self._smoothed_s is None:
-            self._smoothed_s, self._variation_s = sample_s, sample_s / 2
+        if self.smoothed_s is None:
+            self.smoothed_s, self._variation_s = sample_s, sample_s / 2
         else:
-            self._variation_s += (abs(self._smoothed_s - sample_s) - self._variation_s) / 4
-            self._smoothed_s += (sample_s - self._smoothed_s) / 8
-        self.timeout_s = min(max(self._smoothed_s + 2 * self._variation_s, MIN_INTERVAL_S), MAX_ROUND_TRIP_S)
+            self._variation_s += (abs(self.smoothed_s - sample_s) - self._variation_s) / 4
+            self.smoothed_s += (sample_s - self.smoothed_s) / 8
+        self.timeout_s = min(max(self.smoothed_s + 2 * self._variation_s, MIN_INTERVAL_S), MAX_ROUND_TRIP_S)
 
     def ambiguous(self) -> None:
         """An answer came after several questions. The longer wait is kept until the next clear answer, else a round trip that grew would never be measured."""

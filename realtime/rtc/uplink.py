@@ -48,6 +48,7 @@ class UplinkCounts:
     """Frames that came, in whole or in part, and were never decoded."""
     decode_errors: int = 0
     round_trip_ms: float = 0.0
+    """0 before the first measurement, which takes a loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class Uplink:
             keyframes_requested=repair.keyframes.asked,
             frames_skipped=repair.frames.frames_skipped,
             decode_errors=self._errors.count,
-            round_trip_ms=round(1e3 * repair.losses.round_trip.seconds, 1),
+            round_trip_ms=round(1e3 * (repair.losses.round_trip.smoothed_s or 0.0), 1),
         )
 
     def close(self) -> None:
