@@ -208,8 +208,11 @@ async def test_contract_of_the_feedback() -> None:
     assert "for seq in packet.lost:\n                await self._retransmit(seq)" in source
     assert "self.__encoder.target_bitrate = bitrate" in source
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    assert getattr(peer.addTransceiver("video").sender, downlink_module._RTT, "absent") is None
+    sender = peer.addTransceiver("video").sender
+    assert getattr(sender, downlink_module._LAST_REPORT, "absent") is None
+    assert getattr(sender, downlink_module._LAST_REPORT_TIME, "absent") is None
     await peer.close()
+    assert "rtt = time.time() - self.__lsr_time - (report.dlsr / 65536)" in source
 
 
 def test_a_codec_that_the_encoder_cannot_make_is_refused() -> None:
@@ -220,5 +223,5 @@ def test_a_codec_that_the_encoder_cannot_make_is_refused() -> None:
 def test_another_sender_is_left_alone_with_warnings(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         improve_downlink(object(), "VP8", DownlinkSettings(Encoder.VP8, RANGE), lambda _: None)  # type: ignore[arg-type]
-        assert not downlink_module._hear_feedback(object(), None, time.monotonic)  # type: ignore[arg-type]
+        assert not downlink_module._hear_feedback(object(), None, None, time.monotonic)  # type: ignore[arg-type]
     assert len(caplog.records) == 3

@@ -1,10 +1,12 @@
 """How many bits a second to send, from what the receiver says of the path. Pure: time is an argument.
 
-Two voices: the receiver's estimate (REMB, draft-alvestrand-rmcat-remb-03) and the loss that its reports tell of (RFC 3550, section 6.4).
+Three voices: the receiver's estimate (REMB, draft-alvestrand-rmcat-remb-03), and the loss and the round trip time that its reports tell of (RFC 3550,
+section 6.4).
 
 An estimate grows with what is received, so an avatar before a still background, which needs few bits, is estimated low. Following that down would blur it for
 nothing. A jam is told by an estimate that falls, and falls below what is really being sent: the receiver's controller answers overuse with 0.85 of the
-incoming rate (draft-ietf-rmcat-gcc-02, section 5.5).
+incoming rate (draft-ietf-rmcat-gcc-02, section 5.5). One that stands still tells nothing: Chromium's does so for many seconds after a jam, over or not. What
+it would miss, the round trip time shows.
 """
 
 from __future__ import annotations
@@ -14,15 +16,19 @@ from dataclasses import dataclass
 
 _WINDOW_S = 1.0
 _JAM = 0.95
+_FALL = 0.995
+"""An estimate below this part of the one before falls."""
 _LINGER_S = 2.0
-"""For so long after a jam a low estimate that no longer falls still means one: the queue drains."""
+"""For so long after an estimate fell, a low one that no longer falls still means a jam: the queue drains."""
+_SOME_QUEUE_S, _LONG_QUEUE_S = 0.08, 0.25
+"""Beyond the first the target is held, beyond the second it falls."""
+_RELIEF = 0.85
 _CALM_S = 2.0
 """Without a jam or heavy loss for so long, the target grows again."""
 _HOLD_S = 1.5
 """A report with some loss holds the target until well after the next report is due."""
 _HEAVY_LOSS, _SOME_LOSS = 0.10, 0.02
 """draft-ietf-rmcat-gcc-02, section 6: above the first the rate falls, below the second it may grow."""
-_REPORT_S, _REPORT_PACKETS = 0.5, 20
 _GROWTH, _GROWTH_NEAR_LINK = 1.8, 1.08
 """Factors a second; the second is that of draft-ietf-rmcat-gcc-02, section 5.5, for rates near the one that last jammed the path."""
 _NEAR, _NEAR_S = 1.3, 5.0
@@ -40,33 +46,6 @@ class BitrateRange:
     highest: int
 
 
-class LossMeter:
-    """Loss over half a second or more, from the running totals in receiver reports (RFC 3550, section 6.4.1).
-
-    A browser in trouble sends dozens of reports a second; what each says of the few packets since the one before counts for nothing.
-    """
-
-    def __init__(self) -> None:
-        self._since: tuple[int, int, float] | None = None
-
-    def report(self, lost: int, highest: int, now_s: float) -> float | None:
-        """The fraction lost since the last answer, 0…1; None while that is too short a time.
-
-        Args:
-            lost: cumulative number of packets lost.
-            highest: extended highest sequence number received.
-        """
-        if self._since is None:
-            self._since = lost, highest, now_s
-            return None
-        lost_before, highest_before, at_s = self._since
-        expected = highest - highest_before
-        if now_s - at_s < _REPORT_S or 0 <= expected < _REPORT_PACKETS:
-            return None
-        self._since = lost, highest, now_s
-        return min(1.0, max(0, lost - lost_before) / expected) if expected > 0 else None
-
-
 class BitrateGovernor:
     """Decides the target: down at once, up smoothly over a few seconds. All of it runs in one thread; any thread may read `target`."""
 
@@ -79,6 +58,7 @@ class BitrateGovernor:
         self._advanced_s: float | None = None
         self._wait_until_s = 0.0
         self._jammed_s: float | None = None
+        self._fell_s: float | None = None
         self._jammed_at = 0
         self._estimate: int | None = None
         self._sent: deque[tuple[float, int]] = deque()
@@ -99,9 +79,11 @@ class BitrateGovernor:
     def estimate(self, bitrate: int, now_s: float) -> None:
         """The receiver believes that so many bits a second can arrive. One estimate halves the target at most."""
         previous, self._estimate = self._estimate, bitrate
-        falls = previous is not None and bitrate < previous
-        lingers = self._jammed_s is not None and now_s - self._jammed_s <= _LINGER_S
-        if bitrate >= _JAM * self.sending(now_s) or not (falls or lingers):
+        if bitrate >= _JAM * self.sending(now_s):
+            return
+        if previous is not None and bitrate < _FALL * previous:
+            self._fell_s = now_s
+        if not self._recently(self._fell_s, now_s):
             return
         self._jammed_s = now_s
         self._jammed_at = bitrate
@@ -111,12 +93,26 @@ class BitrateGovernor:
     def report(self, loss: float, now_s: float) -> None:
         """This fraction of packets, 0…1, was lost of late; tell it about once a second."""
         self.loss = loss
-        jammed = self._jammed_s is not None and now_s - self._jammed_s <= _LINGER_S
-        if loss > _HEAVY_LOSS and not jammed:  # the jam has lowered the target already
+        if loss > _HEAVY_LOSS and not self._recently(self._jammed_s, now_s):  # the jam has lowered the target already
             self._lower(round(self.target * (1 - 0.5 * loss)))
             self._wait(now_s + _CALM_S)
         elif loss >= _SOME_LOSS:
             self._wait(now_s + _HOLD_S)
+
+    def queueing(self, delay_s: float, now_s: float) -> None:
+        """Packets wait for so many seconds on the way."""
+        if delay_s < _SOME_QUEUE_S:
+            return
+        self._wait(now_s + _HOLD_S)
+        if delay_s > _LONG_QUEUE_S and not self._recently(self._jammed_s, now_s):
+            self._jammed_s = now_s
+            self._jammed_at = round(_RELIEF * self.target)
+            self._lower(self._jammed_at)
+            self._wait(now_s + _CALM_S)
+
+    @staticmethod
+    def _recently(then_s: float | None, now_s: float) -> bool:
+        return then_s is not None and now_s - then_s <= _LINGER_S
 
     def _wait(self, until_s: float) -> None:
         self._wait_until_s = max(self._wait_until_s, until_s)

@@ -14,18 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from aiortc import RTCRtpSender
-from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
+from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
 
 from realtime.config import Encoder, ServerConfig
-from realtime.rtc.bitrate import BitrateGovernor, BitrateRange, LossMeter
+from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
 from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, implementation, use_encoder
+from realtime.rtc.meters import DelayMeter, LossMeter
 from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
 from realtime.rtc.repeats import RepeatGate
 
 logger = logging.getLogger(__name__)
 
-_RTT = "_RTCRtpSender__rtt"
+_LAST_REPORT, _LAST_REPORT_TIME = "_RTCRtpSender__lsr", "_RTCRtpSender__lsr_time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class DownlinkSettings:
 class Downlink:
     """How the stream is doing; holds nothing that would have to be freed. Read it on the event loop."""
 
-    def __init__(self, sender: RTCRtpSender, governor: BitrateGovernor, encoder: AvatarVp8Encoder | AvatarH264Encoder, clock: Callable[[], float]) -> None:
-        self._sender = sender
+    def __init__(self, governor: BitrateGovernor, delay: DelayMeter, encoder: AvatarVp8Encoder | AvatarH264Encoder, clock: Callable[[], float]) -> None:
+        self._delay = delay
         self._governor = governor
         self._encoder = encoder
         self._clock = clock
@@ -84,8 +85,7 @@ class Downlink:
     @property
     def rtt_s(self) -> float | None:
         """Round trip time in seconds, by RTCP (RFC 3550, section 6.4.1); None before the first report."""
-        rtt: float | None = getattr(self._sender, _RTT, None)
-        return rtt
+        return self._delay.rtt_s
 
     def force_keyframe(self) -> None:
         """Makes the next frame that may be one a keyframe."""
@@ -104,32 +104,39 @@ def improve_downlink(
     by = implementation(settings.encoder, codec_name)
     if by is None:
         raise ValueError(f"codec_name: expected one that --encoder {settings.encoder} can make, got {codec_name}")
-    governor = BitrateGovernor(settings.bitrate)
+    governor, delay = BitrateGovernor(settings.bitrate), DelayMeter()
     make = AvatarVp8Encoder if codec_name == "VP8" else AvatarH264Encoder
     encoder = make(by, governor, settings.bitrate.highest, on_encoded, clock)
     if use_encoder(sender, encoder):
         pace(sender, lambda: (encoder.frame_bytes, governor.target), governor.sent, clock)
-        _hear_feedback(sender, governor, clock)
+        _hear_feedback(sender, governor, delay, clock)
     write_playout_delay(sender)
-    return Downlink(sender, governor, encoder, clock)
+    return Downlink(governor, delay, encoder, clock)
 
 
-def _hear_feedback(sender: RTCRtpSender, governor: BitrateGovernor, clock: Callable[[], float]) -> bool:
-    """Tells the governor of the loss in receiver reports, and lets the sender hear only of lost packets that are to be repeated."""
+def _hear_feedback(sender: RTCRtpSender, governor: BitrateGovernor, delay: DelayMeter, clock: Callable[[], float]) -> bool:
+    """Tells the governor of loss and delay in receiver reports, and lets the sender hear only of lost packets that are to be repeated."""
     stock = getattr(sender, "_handle_rtcp_packet", None)
-    if not inspect.iscoroutinefunction(stock) or list(inspect.signature(stock).parameters) != ["packet"]:
+    if not inspect.iscoroutinefunction(stock) or list(inspect.signature(stock).parameters) != ["packet"] or not hasattr(sender, _LAST_REPORT_TIME):
         logger.warning("this version of aiortc handles RTCP in another way: the bitrate does not give way to loss, repetitions are not limited")
         return False
+    gate, losses = RepeatGate(), LossMeter()
 
-    gate, meter = RepeatGate(), LossMeter()
+    def hear(report: RtcpReceiverInfo, now_s: float) -> None:
+        loss = losses.report(report.packets_lost, report.highest_sequence, now_s)
+        if loss is not None:
+            governor.report(loss, now_s)
+        if report.dlsr and report.lsr == getattr(sender, _LAST_REPORT):
+            rtt_s = time.time() - getattr(sender, _LAST_REPORT_TIME) - report.dlsr / 65536
+            governor.queueing(delay.sample(max(0.0, rtt_s), now_s), now_s)
 
     async def handle(packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
-                if report.ssrc == sender._ssrc and (loss := meter.report(report.packets_lost, report.highest_sequence, clock())) is not None:
-                    governor.report(loss, clock())
+                if report.ssrc == sender._ssrc:
+                    hear(report, clock())
         elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
-            packet = replace(packet, lost=gate.admit(packet.lost, governor.target, getattr(sender, _RTT, None), clock()))
+            packet = replace(packet, lost=gate.admit(packet.lost, governor.target, delay.rtt_s, clock()))
         await stock(packet)
 
     sender._handle_rtcp_packet = handle  # type: ignore[method-assign]
