@@ -100,6 +100,11 @@ class SessionMetrics:
             self._stages[name] = Rolling()
         self._stages[name].add(milliseconds)
 
+    def shown(self, received_s: float, now_s: float) -> None:
+        """A driven frame goes out whose webcam frame came at `received_s`."""
+        self.frames_out.tick(now_s)
+        self.latency_ms.add((now_s - received_s) * 1e3)
+
     def snapshot(self, now_s: float) -> MetricsSnapshot:
         return MetricsSnapshot(
             fps_in=self.frames_in.per_second(now_s),

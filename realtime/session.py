@@ -179,7 +179,7 @@ class Session:
         }
 
     def _bend(self, transceiver: RTCRtpTransceiver, codec_name: str) -> None:
-        self._uplink = improve_uplink(transceiver.receiver)
+        self._uplink = improve_uplink(transceiver.receiver, self._clock)
         if self.direction is Direction.BOTH:
             self._downlink = improve_downlink(
                 transceiver.sender, codec_name, DownlinkSettings.of(self._config), lambda milliseconds: self.metrics.stage("encode", milliseconds)
@@ -261,6 +261,10 @@ class Session:
     def _on_camera_frame(self, frame: CameraFrame) -> None:
         self._heard_s = frame.received_at
         self._seat.offer(frame)
+        way = self._uplink.times.take(frame.pts) if self._uplink is not None and frame.pts is not None else None
+        if way is not None:
+            self.metrics.stage("receive", 1e3 * (way.complete_s - way.first_s))
+            self.metrics.stage("decode", 1e3 * (frame.received_at - way.complete_s))
 
     def _on_message(self, message: object) -> None:
         self._heard_s = self._clock()
@@ -311,6 +315,8 @@ class Session:
         self.audience.show(frame, driven)
         if self.direction is Direction.BOTH:
             self._avatar.show(frame, driven)
+        elif driven:
+            self.metrics.shown(frame.received_at, self._clock())
         if not driven:
             return
         if frame.tracking is not self._tracking:

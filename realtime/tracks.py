@@ -25,11 +25,12 @@ BLANK_LUMA, BLANK_CHROMA = 40, 128
 class CameraFrame:
     """A decoded webcam frame, not yet converted."""
 
-    __slots__ = ("_frame", "pts_s", "received_at")
+    __slots__ = ("_frame", "pts", "pts_s", "received_at")
 
     def __init__(self, frame: av.VideoFrame, received_at: float) -> None:
         self._frame = frame
         self.received_at = received_at
+        self.pts = frame.pts
         self.pts_s = (
             float(frame.pts * Fraction(frame.time_base.numerator, frame.time_base.denominator)) if frame.pts is not None and frame.time_base else received_at
         )
@@ -115,8 +116,7 @@ class AvatarTrack(MediaStreamTrack):
         frame, self._newest = self._newest, None
         now = self._clock()
         if frame is not None:
-            self._metrics.frames_out.tick(now)
-            self._metrics.latency_ms.add((now - frame.received_at) * 1e3)
+            self._metrics.shown(frame.received_at, now)
         return self._encodable(self._stamps.stamp(now, frame.pts_s if frame is not None else None))
 
     def stop(self) -> None:

@@ -3,7 +3,7 @@
 /** @typedef {import('./netstats.js').NetSample} NetSample */
 /** @typedef {{p50: number, p95: number}} Spread milliseconds */
 
-const STAGES = ['decode', 'track', 'solve', 'retarget', 'render', 'encode'];
+const STAGES = ['receive', 'decode', 'convert', 'track', 'solve', 'refine', 'retarget', 'render', 'encode'];
 
 /** @param {number|null|undefined} value @param {number} [digits] */
 const number = (value, digits = 0) => (typeof value === 'number' && Number.isFinite(value) ? value.toFixed(digits) : '–');

@@ -22,6 +22,7 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import RtpPacket
 
+from realtime.rtc.frame_times import FrameTimes
 from realtime.rtc.jitter import FrameBuffer
 from realtime.rtc.nack import KeyframeRequests, LossList
 
@@ -127,6 +128,8 @@ class Uplink:
     """The repair at work on one receiver. Made by `improve_uplink`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.times = FrameTimes()
+        """How long each frame was under way, by the presentation time of the decoded frame."""
         self._clock = clock
         self._repair = Repair(self._codec_name, clock)
         self._errors = _DecodeErrors()
@@ -177,6 +180,7 @@ class Uplink:
             self._errors_seen = self._errors.count
             self._start_over()
         codec = getattr(self._receiver, _CODECS).get(packet.payload_type)
+        self.times.packet(packet.timestamp, self._clock())
         self._repair.losses.expect(retransmitted=codec is not None and codec.name.lower() == "rtx")
         await self._stock(packet, arrival_time_ms=arrival_time_ms)
         self._hand_over()
@@ -187,7 +191,9 @@ class Uplink:
     def _hand_over(self) -> None:
         """Every frame that is complete, to the decoder's thread."""
         for frame in self._repair.frames.take():
-            frame.timestamp = getattr(self._receiver, _MAPPER).map(frame.timestamp)
+            pts = getattr(self._receiver, _MAPPER).map(frame.timestamp)
+            self.times.complete(frame.timestamp, pts, self._clock())
+            frame.timestamp = pts
             if getattr(self._receiver, _THREAD) is not None:
                 getattr(self._receiver, _QUEUE).put((getattr(self._receiver, _CODECS)[frame.payload_type], frame))
 
