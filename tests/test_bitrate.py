@@ -12,7 +12,7 @@ from realtime.rtc.ladder import STEPS, Ladder, Step, scaled
 
 RANGE = BitrateRange(start=2_500_000, lowest=100_000, highest=4_000_000)
 PACKETS_A_SECOND = 240
-PIXELS = 512 * 512
+PIXEL_RATE = 512 * 512 * 30
 
 
 def run(governor: BitrateGovernor, seconds: float, estimate: Callable[[float], int | None], used: float = 1.0, begin_s: float = 0.0) -> list[tuple[float, int]]:
@@ -143,11 +143,11 @@ def test_a_clock_that_stands_still_or_jumps_does_no_harm() -> None:
 
 
 def choose(ladder: Ladder, bitrate: int, seconds: float, begin_s: float) -> list[Step]:
-    return [ladder.choose(bitrate, PIXELS, begin_s + index / 30) for index in range(round(30 * seconds))]
+    return [ladder.choose(bitrate, PIXEL_RATE, begin_s + index / 30) for index in range(round(30 * seconds))]
 
 
 def test_steps_go_down_after_a_moment_and_up_after_a_while() -> None:
-    ladder = Ladder(30)
+    ladder = Ladder()
     assert set(choose(ladder, 2_500_000, 2, 0)) == {STEPS[0]}
     down = choose(ladder, 400_000, 2, 2)
     assert down[0] == STEPS[0]
@@ -160,24 +160,24 @@ def test_steps_go_down_after_a_moment_and_up_after_a_while() -> None:
 
 
 def test_a_falling_target_settles_before_a_step_is_taken() -> None:
-    ladder = Ladder(30)
+    ladder = Ladder()
     targets = [2_500_000, 1_250_000, 550_000, 400_000, 300_000, 200_000, *([160_000] * 30)]
-    steps = [ladder.choose(target, PIXELS, index / 30) for index, target in enumerate(targets)]
+    steps = [ladder.choose(target, PIXEL_RATE, index / 30) for index, target in enumerate(targets)]
     assert [step for step, _ in itertools.groupby(steps)] == [STEPS[0], STEPS[2]]
 
 
 def test_a_quivering_target_stays_on_its_step() -> None:
-    ladder = Ladder(30)
+    ladder = Ladder()
     choose(ladder, 550_000, 2, 0)
     assert ladder.step == STEPS[1]
-    steps = [ladder.choose(700_000 if index // 15 % 2 else 550_000, PIXELS, 2 + index / 30) for index in range(600)]
+    steps = [ladder.choose(700_000 if index // 15 % 2 else 550_000, PIXEL_RATE, 2 + index / 30) for index in range(600)]
     assert set(steps) == {STEPS[1]}
 
 
 def test_smaller_pictures_need_less() -> None:
-    ladder = Ladder(30)
+    ladder = Ladder()
     for index in range(60):
-        ladder.choose(150_000, 256 * 256, index / 30)
+        ladder.choose(150_000, 256 * 256 * 30, index / 30)
     assert ladder.step == STEPS[0]
 
 

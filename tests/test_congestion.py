@@ -25,6 +25,7 @@ from realtime.rtc import downlink as downlink_module
 from realtime.rtc.bitrate import BitrateRange
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import Downlink, DownlinkSettings, improve_downlink
+from realtime.rtc.ladder import STEPS
 from realtime.rtc.uplink import improve_uplink
 from tests.fakes import read_stamp, stamp
 from tests.peers import until
@@ -135,7 +136,7 @@ async def test_a_path_that_narrows_and_widens(encoder: Encoder, codec: str, widt
 
         call.relay.down = NARROW
         narrowed = time.monotonic()
-        await until(lambda: downlink.frame_rate == 15 and downlink.size == (256, 256), 8)
+        await until(lambda: downlink.step.every == 2 and downlink.size == (256, 256), 8)
         assert downlink.target_bitrate < 160_000
         await until(lambda: any(shown == 256 for _, shown, _ in call.since(narrowed)), 8)
         await asyncio.sleep(1)  # the queue drains
@@ -147,7 +148,7 @@ async def test_a_path_that_narrows_and_widens(encoder: Encoder, codec: str, widt
 
         call.relay.down = WIDE
         widened = time.monotonic()
-        await until(lambda: downlink.size[0] >= width and downlink.frame_rate == FPS, 20)
+        await until(lambda: downlink.size[0] >= width and downlink.step.every == 1, 20)
         await until(lambda: any(shown >= width for _, shown, _ in call.since(widened)), 5)
         assert downlink.target_bitrate > 400_000
         assert downlink.sent_bitrate > 0
@@ -200,6 +201,7 @@ async def test_pictures_lost_bring_a_keyframe(bent: tuple[RTCRtpSender, Downlink
     assert getattr(sender, "_RTCRtpSender__force_keyframe") is True  # noqa: B009
     downlink.force_keyframe()
     assert (downlink.size, downlink.keyframes, downlink.rtt_s, downlink.sent_bitrate, downlink.frame_rate) == ((0, 0), 0, None, 0.0, FPS)
+    assert downlink.step == STEPS[0]
 
 
 async def test_contract_of_the_feedback() -> None:

@@ -22,7 +22,18 @@ from realtime.config import ConfigError, Encoder
 from realtime.rtc import encoder
 from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
 from realtime.rtc.debt import Debt
-from realtime.rtc.encoder import IMPLEMENTATIONS, AvatarH264Encoder, AvatarVp8Encoder, check_encoder, encoders, h264_context, nvenc_works, shrunk, vp8_context
+from realtime.rtc.encoder import (
+    IMPLEMENTATIONS,
+    AvatarH264Encoder,
+    AvatarVp8Encoder,
+    Implementation,
+    check_encoder,
+    encoders,
+    h264_context,
+    nvenc_works,
+    shrunk,
+    vp8_context,
+)
 from realtime.rtc.keyframes import KeyframeGate
 
 SIZE = 128
@@ -159,7 +170,7 @@ def jam(made: Bench, bitrate: int) -> None:
     governor = made.encoder.governor
     governor.sent(10_000_000, made.now[0])
     for _ in range(8):
-        made.encoder.target_bitrate = bitrate + 1
+        made.encoder.target_bitrate = 2 * bitrate
         made.encoder.target_bitrate = bitrate
     assert governor.target == bitrate
 
@@ -190,7 +201,7 @@ def test_x264_is_never_rebuilt_for_the_bitrate() -> None:
         made.encode(frame)
     assert made.encoder._context is context
     assert context is not None
-    assert context.bit_rate == 700_000
+    assert context.bit_rate == pytest.approx(700_000, rel=0.03)
     assert made.encoder.keyframes == 1
 
 
@@ -214,7 +225,6 @@ def test_a_narrow_path_makes_the_picture_smaller_and_then_the_frames_fewer(name:
     assert 192 in sizes or 128 in sizes
     assert sizes[-1] == 128
     assert made.encoder.size == (128, 128)
-    assert made.encoder.frame_rate in (15, 30)
 
 
 def test_every_second_frame_is_left_out_at_the_lowest_step_and_no_wish_with_it() -> None:
@@ -223,12 +233,13 @@ def test_every_second_frame_is_left_out_at_the_lowest_step_and_no_wish_with_it()
     made.encode(still[0])
     jam(made, 30_000)
     sent = [bool(made.encode(frame)) for frame in still[1:161]]
-    assert made.encoder.frame_rate == 15
+    assert made.encoder.step.every == 2
+    assert made.encoder.frame_rate == pytest.approx(15)
     assert sum(sent[120:]) == 20
-    left_out = still[161 if sent[-1] else 162]
+    rest = iter(still[161:] if sent[-1] else still[162:] if made.encode(still[161]) else ())
     before = made.encoder.keyframes
-    assert not made.encode(left_out, force_keyframe=True)
-    for frame in still[163:166]:
+    assert not made.encode(next(rest), force_keyframe=True)
+    for frame in rest:
         made.encode(frame)
     assert made.encoder.keyframes == before + 1
 
@@ -349,3 +360,28 @@ def test_time_stamps_that_jump_back_stand_still_or_leap_do_no_harm(name: Encoder
     for index in (0, 1, 1, 1, 0, 100_000_000, 3, 2**40, 4):
         assert made.encode(frame_of(picture(index % 50), index))
     assert made.encoder.keyframes == 1
+
+
+@pytest.mark.parametrize("frame_rate", [15, 20, 60])
+def test_x264_keeps_the_bitrate_at_other_frame_rates(frame_rate: int) -> None:
+    made = bench(Encoder.X264, start=700_000)
+    sizes = []
+    for index in range(8 * frame_rate):
+        frame = frame_of(picture(index, 256, grain=14), index)
+        frame.pts = index * 90_000 // frame_rate
+        made.now[0] = index / frame_rate
+        sizes.append(sum(map(len, made.encoder.encode(frame)[0])))
+    assert made.encoder.frame_rate == pytest.approx(frame_rate, rel=0.05)
+    assert 8 * sum(sizes[-4 * frame_rate :]) / 4 == pytest.approx(700_000, rel=0.25)
+
+
+def test_a_graphics_card_that_fails_is_replaced_by_x264(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: int) -> av.VideoCodecContext:
+        raise OSError("no more encoders on this card")
+
+    made = bench(Encoder.X264)
+    made.encoder._by = Implementation("H264", fail, follows=False)
+    with caplog.at_level(logging.WARNING):
+        assert [bool(made.encode(frame)) for frame in frames(3)] == [False, True, True]
+    assert made.encoder.keyframes == 1
+    assert len(caplog.records) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.rtc.meters import DelayMeter, LossMeter
+from realtime.rtc.meters import DelayMeter, FrameRateMeter, LossMeter
 
 
 def test_loss_is_measured_over_half_a_second_however_many_reports_come() -> None:
@@ -54,3 +54,10 @@ def test_many_reports_and_a_clock_that_jumps_back_cost_no_memory() -> None:
     assert len(meter._samples) <= 51
     meter.sample(0.05, -100.0)
     assert len(meter._samples) == 1
+
+
+@pytest.mark.parametrize(("fps", "expected"), [(15, 15), (60, 60), (5, 10), (1000, 120)])
+def test_the_frame_rate_settles_on_what_comes(fps: float, expected: float) -> None:
+    meter = FrameRateMeter(30)
+    assert [meter.tick(1 / fps) for _ in range(100)][-1] == pytest.approx(expected, rel=0.01)
+    assert meter.tick(-1.0) > 0

@@ -19,6 +19,7 @@ from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpReceiverInfo, RtcpRrP
 from realtime.config import Encoder, ServerConfig
 from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
 from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, implementation, use_encoder
+from realtime.rtc.ladder import Step
 from realtime.rtc.meters import DelayMeter, LossMeter
 from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
@@ -68,8 +69,13 @@ class Downlink:
         return self._encoder.size
 
     @property
-    def frame_rate(self) -> int:
-        """Frames a second that are let through, at most."""
+    def step(self) -> Step:
+        """Which part of the picture's size and of its frames the path has room for."""
+        return self._encoder.step
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second that come and are not left out by the step."""
         return self._encoder.frame_rate
 
     @property

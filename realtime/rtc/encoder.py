@@ -32,16 +32,19 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from realtime.config import ConfigError, Encoder
-from realtime.pacing import CLOCK_HZ, FrameRateCap
+from realtime.pacing import CLOCK_HZ
 from realtime.rtc.bitrate import BitrateGovernor
 from realtime.rtc.debt import Debt
 from realtime.rtc.keyframes import KeyframeGate
-from realtime.rtc.ladder import STEPS, Ladder, Step, scaled
+from realtime.rtc.ladder import STEPS, Ladder, scaled
+from realtime.rtc.meters import FrameRateMeter
 
 logger = logging.getLogger(__name__)
 
 _ENCODER = "_RTCRtpSender__encoder"
 _FRAME_RATE = 30
+_MOST_CORRECTION = 2.0
+_FOLLOW_RATIO = 0.02
 _REBUILD_RATIO = 0.25
 _REBUILD_EVERY_S = 2.0
 _BUFFER_S = 1 / 16
@@ -200,15 +203,17 @@ class AvatarEncoder:
         """How many were made."""
         self.size = (0, 0)
         """Width and height in pixels of what is sent."""
-        self.frame_rate = _FRAME_RATE
-        """Frames a second, at most."""
+        self.step = STEPS[0]
+        """Which part of the picture's size and of its frames is sent."""
+        self.frame_rate = float(_FRAME_RATE)
+        """Frames a second that come and are not left out by the step."""
         self._by = made_by
         self._highest = highest
         self._on_encoded = on_encoded
         self._clock = clock
-        self._ladder = Ladder(_FRAME_RATE)
-        self._step = STEPS[0]
-        self._cap: FrameRateCap | None = None
+        self._ladder = Ladder()
+        self._arrivals = FrameRateMeter(_FRAME_RATE)
+        self._count = 0
         self._gate = KeyframeGate()
         self._debt = Debt()
         self._pts = 0
@@ -237,20 +242,13 @@ class AvatarEncoder:
         begin = self._clock()
         if force_keyframe:
             self._gate.wish()
-        self._climb(self._ladder.choose(self.governor.target, frame.width * frame.height, begin))
-        pts = convert_timebase(frame.pts or 0, frame.time_base or VIDEO_TIME_BASE, VIDEO_TIME_BASE)
-        passed, self._pts = pts - self._pts, pts
-        if self._debt.too_high(self.governor.target, begin):
+        if not self._admits(frame, begin):
             return b""
-        self._time += min(max(passed, 1), CLOCK_HZ)
-        if self._cap is not None and not self._cap.admit(pts / CLOCK_HZ):
-            return b""
-        self.size = width, height = scaled(frame.width, self._step), scaled(frame.height, self._step)
+        self.size = width, height = scaled(frame.width, self.step), scaled(frame.height, self.step)
         if self.size != (frame.width, frame.height):
             frame = shrunk(frame, width, height)
-        context = self._context_for(width, height, begin)
         frame.pict_type = PictureType.I if self._gate.due(begin) else PictureType.NONE
-        packets = self._packets(context, frame)
+        packets = self._packets(frame, begin)
         data = b"".join(bytes(packet) for packet in packets)
         end = self._clock()
         if any(packet.is_keyframe for packet in packets):
@@ -261,15 +259,33 @@ class AvatarEncoder:
         self._on_encoded((end - begin) * 1e3)
         return data
 
-    def _packets(self, context: VideoCodecContext, frame: av.VideoFrame) -> list[Packet[VideoStream]]:
-        """None where the encoder fails: the next frame gets a new one, for an exception would end aiortc's sender for good."""
+    def _admits(self, frame: av.VideoFrame, now_s: float) -> bool:
+        """Whether the frame is to be sent, at the bitrate of the moment; chooses the step for it."""
+        pts = convert_timebase(frame.pts or 0, frame.time_base or VIDEO_TIME_BASE, VIDEO_TIME_BASE)
+        passed, self._pts = min(max(pts - self._pts, 1), CLOCK_HZ), pts
+        arriving = self._arrivals.tick(passed / CLOCK_HZ)
+        self.step = self._ladder.choose(self.governor.target, frame.width * frame.height * arriving, now_s)
+        self.frame_rate = arriving / self.step.every
+        if self._debt.too_high(self.governor.target, now_s):
+            return False
+        self._time += passed
+        self._count += 1
+        return self._count % self.step.every == 0
+
+    def _packets(self, frame: av.VideoFrame, now_s: float) -> list[Packet[VideoStream]]:
+        """None where the encoder fails: the next frame gets a new one, for an exception would end aiortc's sender for good.
+
+        A graphics card that fails, such as for the number of its encoders, is replaced by x264.
+        """
         stamp = frame.pts, frame.time_base
         frame.pts, frame.time_base = self._time, VIDEO_TIME_BASE
         try:
-            packets = context.encode(frame)
-        except av.FFmpegError as error:
+            packets = self._context_for(frame.width, frame.height, now_s).encode(frame)
+        except (av.FFmpegError, OSError) as error:
             if not self._failing:
-                logger.warning("the encoder failed and is built anew: %s", error)
+                logger.warning("the encoder failed; x264 or a new one goes on in its place: %s", error)
+            if self._by.codec == "H264":
+                self._by = IMPLEMENTATIONS[Encoder.X264]
             self._failing, self._context = True, None
             return []
         finally:
@@ -277,18 +293,14 @@ class AvatarEncoder:
         self._failing = False
         return packets
 
-    def _climb(self, step: Step) -> None:
-        if step.every != self._step.every:
-            self.frame_rate = _FRAME_RATE // step.every
-            self._cap = FrameRateCap(self.frame_rate) if step.every > 1 else None
-        self._step = step
-
     def _context_for(self, width: int, height: int, now_s: float) -> VideoCodecContext:
         target = self.governor.target
         context = self._context
         if context is not None and (context.width, context.height) == (width, height):
             if self._by.follows:
-                context.bit_rate = min(target * self._step.every, self._highest)  # x264 counts in frames, not in time
+                wanted, set_to = min(self._for_frames(target), self._highest), context.bit_rate or 0
+                if abs(wanted - set_to) > _FOLLOW_RATIO * set_to:
+                    context.bit_rate = wanted
                 return context
             moved = abs(target - self._context_bitrate) >= _REBUILD_RATIO * self._context_bitrate
             if not moved or now_s - self._built_s < _REBUILD_EVERY_S:
@@ -296,6 +308,10 @@ class AvatarEncoder:
         self._context = self._by.make(width, height, target, self._highest)
         self._context_bitrate, self._built_s = target, now_s
         return self._context
+
+    def _for_frames(self, bitrate: int) -> int:
+        """x264 counts in frames, of which it expects `_FRAME_RATE` a second, not in time."""
+        return round(bitrate * min(max(_FRAME_RATE / self.frame_rate, 1 / _MOST_CORRECTION), _MOST_CORRECTION))
 
 
 class AvatarVp8Encoder(AvatarEncoder, Vp8Encoder):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BITS_PER_PIXEL = 0.075
-"""Of a frame, for a talking head at x264's quickest preset: 590 kbit/s for 512 x 512 at 30 frames a second."""
+"""For a talking head at x264's quickest preset: 590 kbit/s for 512 x 512 at 30 frames a second."""
 _UP = 1.4
 """A higher step is taken at so many times what it needs: it is not to be left again at the next quiver."""
 _DOWN_AFTER_S, _UP_AFTER_S = 0.25, 2.0
@@ -39,14 +39,9 @@ def scaled(length: int, step: Step) -> int:
 
 
 class Ladder:
-    """Remembers the step, and since when another one would be right.
+    """Remembers the step, and since when another one would be right."""
 
-    Args:
-        frame_rate: frames a second at the full rate.
-    """
-
-    def __init__(self, frame_rate: int) -> None:
-        self._frame_rate = frame_rate
+    def __init__(self) -> None:
         self._index = 0
         self._changed_s: float | None = None
         self._wish = 0
@@ -56,14 +51,14 @@ class Ladder:
     def step(self) -> Step:
         return STEPS[self._index]
 
-    def choose(self, bitrate: int, pixels: int, now_s: float) -> Step:
+    def choose(self, bitrate: int, pixel_rate: float, now_s: float) -> Step:
         """The step for the frame that comes now.
 
         Args:
             bitrate: the target in bits a second.
-            pixels: width x height of the whole picture.
+            pixel_rate: width x height of the whole picture x frames a second.
         """
-        wish = self._wanted(bitrate, _BITS_PER_PIXEL * pixels * self._frame_rate)
+        wish = self._wanted(bitrate, _BITS_PER_PIXEL * pixel_rate)
         direction, before = wish - self._index, self._wish - self._index
         if direction * before <= 0:
             self._wished_s = now_s  # it has only begun to call for this direction

@@ -1,4 +1,4 @@
-"""Loss and queueing on the way to the peer, from its receiver reports. Pure: time is an argument."""
+"""Loss and queueing on the way to the peer, from its receiver reports, and how many frames there are to send. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 
 _REPORT_S, _REPORT_PACKETS = 0.5, 20
 _WINDOW_S, _APART_S = 30.0, 0.2
+_SMOOTHING, _LOWEST_RATE, _HIGHEST_RATE = 0.1, 10.0, 120.0
 
 
 class LossMeter:
@@ -51,3 +52,15 @@ class DelayMeter:
         if not self._samples or now_s - self._samples[-1][0] >= _APART_S or rtt_s < self._samples[-1][1]:
             self._samples.append((now_s, rtt_s))
         return rtt_s - min(rtt for _, rtt in self._samples)
+
+
+class FrameRateMeter:
+    """How many frames a second come, smoothed over some ten of them."""
+
+    def __init__(self, expected: float) -> None:
+        self._interval_s = 1 / expected
+
+    def tick(self, passed_s: float) -> float:
+        """A frame comes so many seconds after the one before; returns frames a second, 10…120."""
+        self._interval_s += _SMOOTHING * (min(max(passed_s, 1 / _HIGHEST_RATE), 1 / _LOWEST_RATE) - self._interval_s)
+        return 1 / self._interval_s
