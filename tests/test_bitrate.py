@@ -80,7 +80,7 @@ def test_one_estimate_halves_at_most() -> None:
 
 
 def test_near_the_rate_that_jammed_it_grows_slowly() -> None:
-    governor = BitrateGovernor(RANGE)
+    governor = BitrateGovernor(BitrateRange(5_000_000, 100_000, 5_000_000))
     governor.sent(1_000_000, 0.0)
     for step in range(8):
         governor.estimate(970_000 - 10_000 * step, step / 100)
@@ -97,6 +97,8 @@ def test_beyond_the_start_only_what_is_used_grows() -> None:
     run(governor, 5, lambda _: None, used=0.5)
     assert governor.target == RANGE.start
     run(governor, 5, lambda _: None, used=0.9, begin_s=5)
+    assert governor.target == pytest.approx(1.08**4.9 * RANGE.start, rel=0.03)
+    run(governor, 5, lambda _: None, used=0.9, begin_s=10)
     assert governor.target == RANGE.highest
 
 

@@ -29,8 +29,8 @@ _HOLD_S = 1.5
 """A report with some loss holds the target until well after the next report is due."""
 _HEAVY_LOSS, _SOME_LOSS = 0.10, 0.02
 """draft-ietf-rmcat-gcc-02, section 6: above the first the rate falls, below the second it may grow."""
-_GROWTH, _GROWTH_NEAR_LINK = 1.8, 1.08
-"""Factors a second; the second is that of draft-ietf-rmcat-gcc-02, section 5.5, for rates near the one that last jammed the path."""
+_GROWTH, _CAREFUL_GROWTH = 1.8, 1.08
+"""Factors a second; the second, of draft-ietf-rmcat-gcc-02, section 5.5, for rates near the one that last jammed the path, or never tried."""
 _NEAR, _NEAR_S = 1.3, 5.0
 """As long as this after a jam, and not far below the estimate that told of it, the target is near the rate that jams."""
 _MOST_ELAPSED_S = 1.0
@@ -121,17 +121,18 @@ class BitrateGovernor:
         self.target = min(self.target, max(bitrate, self._bounds.lowest))
 
     def _grow(self, now_s: float) -> None:
-        """Up to the start in any case, beyond it only as far as it is used."""
+        """Up to the start in any case and soon, beyond it slowly and only as far as it is used."""
         elapsed_s = 0.0 if self._advanced_s is None else min(max(now_s - self._advanced_s, 0.0), _MOST_ELAPSED_S)
         if now_s < self._wait_until_s or self._advanced_s is None:
             self._advanced_s = now_s
             return
-        limit = self._bounds.start if self.target < self._bounds.start else self._bounds.highest
+        returning = self.target < self._bounds.start
+        limit = self._bounds.start if returning else self._bounds.highest
         near = self._jammed_s is not None and now_s - self._jammed_s < _NEAR_S and self._jammed_at < _NEAR * self.target
-        factor = (_GROWTH_NEAR_LINK if near else _GROWTH) ** elapsed_s
+        factor = (_GROWTH if returning and not near else _CAREFUL_GROWTH) ** elapsed_s
         grown = round(self.target * factor)
         if grown == self.target:
             return  # too short a time to count: it is kept for the next call
         self._advanced_s = now_s
-        if self.target < limit and (limit == self._bounds.start or self.sending(now_s) >= _USED * self.target):
+        if self.target < limit and (returning or self.sending(now_s) >= _USED * self.target):
             self.target = min(limit, grown)
