@@ -68,6 +68,23 @@ def test_the_bitrate_gives_way_to_a_jam_at_once_and_comes_back_in_seconds() -> N
     assert all(after >= before for (_, before), (_, after) in itertools.pairwise(wide))
 
 
+def test_an_estimate_that_falls_but_leaves_room_is_no_jam() -> None:
+    governor = BitrateGovernor(RANGE)
+    run(governor, 3, lambda now: 2_000_000 - round(400_000 * now), used=0.1)
+    assert governor.target == RANGE.start
+
+
+def test_loss_in_a_jam_does_not_lower_a_second_time() -> None:
+    governor = BitrateGovernor(RANGE)
+    governor.sent(1_000_000, 0.0)
+    governor.estimate(2_300_000, 0.0)
+    governor.estimate(2_000_000, 0.1)
+    governor.report(0.5, 0.6)
+    assert governor.target == 2_000_000
+    governor.report(0.5, 3.0)
+    assert governor.target == 1_500_000
+
+
 def test_one_estimate_halves_at_most() -> None:
     governor = BitrateGovernor(RANGE)
     governor.sent(1_000_000, 0.0)
@@ -174,6 +191,13 @@ def test_a_quivering_target_stays_on_its_step() -> None:
     assert ladder.step == STEPS[1]
     steps = [ladder.choose(700_000 if index // 15 % 2 else 550_000, PIXEL_RATE, 2 + index / 30) for index in range(600)]
     assert set(steps) == {STEPS[1]}
+
+
+def test_what_a_step_just_needs_does_not_lead_back_to_it() -> None:
+    ladder = Ladder()
+    choose(ladder, 550_000, 2, 0)
+    assert set(choose(ladder, 650_000, 10, 2)) == {STEPS[1]}
+    assert choose(ladder, 900_000, 4, 12)[-1] == STEPS[0]
 
 
 def test_smaller_pictures_need_less() -> None:

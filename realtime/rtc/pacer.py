@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCDtlsTransport, RTCRtpSender
-from aiortc.rtp import is_rtcp
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ class PacedTransport:
         await self._stock._send_rtp(data)
         now = self._clock()
         self._on_sent(len(data), now)
-        if is_rtcp(data) or asyncio.current_task() is not getattr(self._sender, _TASK):
+        if asyncio.current_task() is not getattr(self._sender, _TASK):
             return
         if self._begins:
             self._bucket.begin(*self._frame())
