@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from realtime.packets import DriveMode
+from realtime.packets import MAX_GAIN, Calibration, DriveMode, GainGroup
 
 LABEL = "control"
 VERSION = 1
@@ -22,8 +22,9 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True, slots=True)
 class Calibrate:
-    """The driver looks neutral now."""
+    """The driver looks neutral now, or did in the last seconds. Acknowledged when the look is being taken (`now`) or has been found (`best`)."""
 
+    mode: Calibration = Calibration.NOW
     type = "calibrate"
 
 
@@ -52,6 +53,16 @@ class Drive:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """How strongly a part of the driver's motion is shown."""
+
+    group: GainGroup
+    value: float
+    """0…MAX_GAIN; 1: as it is."""
+    type = "gain"
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     enabled: bool
     type = "pause"
@@ -64,7 +75,7 @@ class Ping:
     type = "ping"
 
 
-Command = Calibrate | SetAvatar | SetBackground | Mirror | Drive | Pause | Ping
+Command = Calibrate | SetAvatar | SetBackground | Mirror | Drive | Gain | Pause | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _calibrate(fields: dict[str, object]) -> Calibrate:
-    return Calibrate()
+    mode = fields.get("mode", Calibration.NOW)
+    if not isinstance(mode, str) or mode not in tuple(Calibration):
+        raise ValueError(f"mode: expected one of {', '.join(Calibration)}")
+    return Calibrate(Calibration(mode))
 
 
 def _set_avatar(fields: dict[str, object]) -> SetAvatar:
@@ -159,6 +173,15 @@ def _drive(fields: dict[str, object]) -> Drive:
     return Drive(DriveMode(mode))
 
 
+def _gain(fields: dict[str, object]) -> Gain:
+    group, value = fields.get("group"), fields.get("value")
+    if not isinstance(group, str) or group not in tuple(GainGroup):
+        raise ValueError(f"group: expected one of {', '.join(GainGroup)}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= MAX_GAIN:
+        raise ValueError(f"value: expected a number from 0 to {MAX_GAIN:g}")
+    return Gain(GainGroup(group), float(value))
+
+
 def _pause(fields: dict[str, object]) -> Pause:
     return Pause(_enabled(fields))
 
@@ -176,6 +199,7 @@ _READERS: dict[str, Callable[[dict[str, object]], Command]] = {
     "set_background": _set_background,
     "mirror": _mirror,
     "drive": _drive,
+    "gain": _gain,
     "pause": _pause,
     "ping": _ping,
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
-from realtime.packets import DriveMode, FaceObservation, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, VideoPacket
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -52,7 +52,9 @@ class Driver(Protocol):
 
     def use(self, avatar: AvatarRig) -> None: ...
 
-    def calibrate(self) -> None: ...
+    def calibrate(self, mode: Calibration) -> None: ...
+
+    def set_gain(self, group: GainGroup, value: float) -> None: ...
 
     def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams: ...
 
@@ -121,8 +123,11 @@ class Driving:
     def set_mode(self, mode: DriveMode) -> None:
         self._solver.set_mode(mode)
 
-    def calibrate(self) -> None:
-        self._driver.calibrate()
+    def calibrate(self, mode: Calibration) -> None:
+        self._driver.calibrate(mode)
+
+    def set_gain(self, group: GainGroup, value: float) -> None:
+        self._driver.set_gain(group, value)
 
     def step(self, packet: VideoPacket) -> Driven:
         start = self._clock()

@@ -116,6 +116,12 @@ class RestPose:
         """Takes the median of the next frames."""
         self._gathering, self._asked, self._frames, self._from_s = True, True, [], None
 
+    def take(self, seen: Neutral) -> Neutral:
+        """Takes that look for the rest pose; returns what of it a face at rest can be."""
+        self._gathering, self._asked, self._frames = False, True, []
+        self._target = self._capped(seen)
+        return self._target
+
     def update(self, frame: Neutral, at_s: float, elapsed_s: float) -> tuple[Neutral, Neutral | None]:
         """The rest pose to subtract now, and, in the one frame in which a pose that was asked for is complete, that pose.
 

@@ -31,6 +31,29 @@ class DriveMode(StrEnum):
     """What the driver does beyond their own rest pose: for anybody."""
 
 
+class Calibration(StrEnum):
+    """Which look becomes the driver's rest pose."""
+
+    NOW = "now"
+    """That of the next moment."""
+    BEST = "best"
+    """The most neutral one of the last seconds."""
+
+
+class GainGroup(StrEnum):
+    """What of the driver's motion has a gain of its own."""
+
+    BROWS = "brows"
+    LIDS = "lids"
+    MOUTH = "mouth"
+    """With jaw, cheeks and nose."""
+    HEAD = "head"
+
+
+MAX_GAIN = 2.0
+"""Of the driver's motion; one shows it as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoPacket:
     """A decoded webcam frame.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.errors import MissingAsset
 from models.head import HeadModel, HeadParams, load_head
 from realtime.driving import Driving, Wardrobe
-from realtime.packets import DriveMode, FaceObservation, RenderedFrame, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, RenderedFrame, Tracking, VideoPacket
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -41,8 +41,14 @@ class Reenactor(Protocol):
     def placeholder(self) -> RenderedFrame:
         """The avatar at rest; needs no webcam frame."""
 
-    def calibrate(self) -> None:
-        """Takes the face as it is now for the driver's neutral one."""
+    def calibrate(self, mode: Calibration) -> None:
+        """Takes the face as it is now, or as it was in the most neutral moment lately, for the driver's neutral one.
+
+        Raises realtime.errors.HeadcastError where there was no such moment; the neutral one stays as it was.
+        """
+
+    def set_gain(self, group: GainGroup, value: float) -> None:
+        """How strongly that part of the driver's motion is shown, from 0 to MAX_GAIN; 1 at first."""
 
     def set_avatar(self, avatar_id: str) -> None:
         """Raises realtime.errors.HeadcastError where it cannot be worn; the one worn before stays."""
@@ -117,8 +123,11 @@ class StagedReenactor:
         neutral = self._worn.avatar.neutral()
         return RenderedFrame(self._render(neutral), 0.0, 0.0, Tracking.LOST, params=neutral)
 
-    def calibrate(self) -> None:
-        self._driving.calibrate()
+    def calibrate(self, mode: Calibration) -> None:
+        self._driving.calibrate(mode)
+
+    def set_gain(self, group: GainGroup, value: float) -> None:
+        self._driving.set_gain(group, value)
 
     def set_drive(self, mode: DriveMode) -> None:
         self._driving.set_mode(mode)

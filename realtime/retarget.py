@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from models.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
+from realtime.best_frame import BestFrame, BestSettings
+from realtime.errors import Unprocessable
 from realtime.lids import Lids, LidSettings
 from realtime.neutral import Neutral, RestPose, RestSettings, face_at, sight
 from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings
 from realtime.own import OwnPath, OwnSettings
+from realtime.packets import Calibration, GainGroup
 from realtime.presence import Presence, PresenceSettings, ease
+from realtime.user_gains import UserGains
 
 NECK_OFFSET_M = (0.0, 0.0656, 0.0255)
 """From the root joint to the neck joint of the open head."""
@@ -124,6 +128,7 @@ class RetargetSettings:
     gains: Gains = field(default_factory=Gains)
     smoothing: Smoothing = field(default_factory=Smoothing)
     rest: RestSettings = field(default_factory=RestSettings)
+    best: BestSettings = field(default_factory=BestSettings)
     lids: LidSettings = field(default_factory=LidSettings)
     presence: PresenceSettings = field(default_factory=PresenceSettings)
     own: OwnSettings = field(default_factory=OwnSettings)
@@ -159,6 +164,7 @@ class Retargeter:
         self._own_path = OwnPath(self._settings.own)
         self.use(avatar)
         self.forget()
+        self._user_gains = UserGains(self._names, TAIL, self._lids.blinks)
 
     def use(self, avatar: AvatarRig) -> None:
         """Drives another avatar from now on; what is known of the driver is kept."""
@@ -177,6 +183,7 @@ class Retargeter:
         settings = self._settings
         self._rest = RestPose(self._groups, settings.rest)
         self._lids = Lids(self._names, settings.lids)
+        self._best = BestFrame(self._names, self._lids.weights, settings.best)
         self._presence = Presence(len(self._names) + sum(TAIL.values()), settings.presence)
         self._own = False
         self._own_path.forget()
@@ -185,9 +192,28 @@ class Retargeter:
         self._shown = self._left = None
         self._switched_s = 0.0
 
-    def calibrate(self) -> None:
-        """Takes what the driver does in the next frames as their rest pose."""
-        self._rest.calibrate()
+    def calibrate(self, mode: Calibration = Calibration.NOW) -> None:
+        """Takes what the driver does in the next frames, or the most neutral of what they did lately, as their rest pose.
+
+        Raises:
+            Unprocessable: no neutral look was seen, or the driver is the avatar's own person and taken as they are; nothing has changed.
+        """
+        if mode is Calibration.NOW:
+            self._rest.calibrate()
+        elif self._own:
+            raise Unprocessable("this avatar shows you and takes your face as it is: there is nothing to calibrate")
+        else:
+            self._lids.calibrate(self._rest.take(self._best.find()).expression)
+
+    def set_gain(self, group: GainGroup, value: float) -> None:
+        """How strongly that part of the driver's motion is shown: 0 not at all, 1 as it is, at most MAX_GAIN. The avatar's own range holds all the same.
+
+        Whoever drives, it is the motion beyond the avatar's rest that is scaled; kept when the avatar or the driver changes.
+
+        Raises:
+            ValueError: `value` is outside that.
+        """
+        self._user_gains.set(group, value)
 
     def retarget(self, params: HeadParams | None, pts_s: float, own: bool = False) -> HeadParams:
         """The avatar's parameters at time `pts_s` (seconds); always finite, always inside the avatar's range.
@@ -197,6 +223,7 @@ class Retargeter:
             own: the driver is the avatar's own person, and `params` are the avatar's already, but for the order of the expression.
         """
         if params is None or not _finite(params):
+            self._best.see(None, pts_s)
             return self._show(self._presence.miss(pts_s), pts_s)
         if own is not self._own:
             self._switch(own, pts_s)
@@ -214,6 +241,7 @@ class Retargeter:
         """From now on the vector that is smoothed means something else; what is shown is eased over."""
         self._own = own
         self._own_path.forget()
+        self._best.forget()
         self._filters = self._make_filters()
         self._left, self._switched_s = self._shown, at_s
 
@@ -226,7 +254,8 @@ class Retargeter:
         return live
 
     def _show(self, drive: Double, at_s: float) -> HeadParams:
-        shown = self._to_avatar(drive)
+        blinks = self._lids.blinks
+        shown = self._to_avatar(self._user_gains.apply(drive, self._rest_drive[blinks] if self._own else np.zeros(len(blinks)), at_s))
         share = ease((at_s - self._switched_s) / self._settings.switch_s)
         if self._left is not None and share < 1.0:
             shown = _between(self._left, shown, share)
@@ -263,6 +292,7 @@ class Retargeter:
         """What the driver does beyond their rest pose: the expression (D,) with closures for its blinks, and the tail."""
         gains = self._settings.gains
         frame = Neutral.of(params, self._neck_offset)
+        self._best.see(frame, at_s)
         rest, asked = self._rest.update(frame, at_s, elapsed_s)
         if asked is not None:
             self._lids.calibrate(asked.expression)

@@ -282,8 +282,10 @@ class Session:
             case control.Pause(enabled):
                 self._pause(enabled)
                 self._say(control.ack(request.command.type, request.id))
-            case control.Calibrate():
-                self._submit(request, lambda reenactor: reenactor.calibrate())
+            case control.Calibrate(look):
+                self._submit(request, lambda reenactor: reenactor.calibrate(look))
+            case control.Gain(group, value):
+                self._submit(request, lambda reenactor: reenactor.set_gain(group, value))
             case control.SetAvatar(avatar):
                 self._submit(request, lambda reenactor: reenactor.set_avatar(avatar))
             case control.SetBackground(background):

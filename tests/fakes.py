@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from models.avatar_parts import AvatarCard, Consent
 from realtime.config import ServerConfig
-from realtime.errors import NotFound
+from realtime.errors import NotFound, Unprocessable
 from realtime.gallery import Entry, Gallery
-from realtime.packets import DriveMode, RenderedFrame, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, GainGroup, RenderedFrame, Tracking, VideoPacket
 from realtime.reenactor import Reenactor
 from realtime.worker import Worker
 
@@ -104,8 +104,13 @@ class FakeReenactor:
             raise RuntimeError("a fake crash at rest")
         return RenderedFrame(self._picture(PLACEHOLDER_LUMA), 0.0, 0.0, Tracking.LOST)
 
-    def calibrate(self) -> None:
-        self.calls.append("calibrate")
+    def calibrate(self, mode: Calibration) -> None:
+        if mode is Calibration.BEST and self.behaviour.tracking is Tracking.LOST:
+            raise Unprocessable("no face was seen")
+        self.calls.append(("calibrate", mode))
+
+    def set_gain(self, group: GainGroup, value: float) -> None:
+        self.calls.append(("gain", group, value))
 
     def set_avatar(self, avatar_id: str) -> None:
         if avatar_id not in self.behaviour.names:

@@ -6,14 +6,19 @@ import random
 import pytest
 
 from realtime import control
-from realtime.control import Calibrate, ControlError, Drive, Mirror, Pause, Ping, Request, SetAvatar, SetBackground
-from realtime.packets import DriveMode
+from realtime.control import Calibrate, ControlError, Drive, Gain, Mirror, Pause, Ping, Request, SetAvatar, SetBackground
+from realtime.packets import Calibration, DriveMode, GainGroup
 
 
 @pytest.mark.parametrize(
     ("message", "command"),
     [
-        ({"type": "calibrate"}, Calibrate()),
+        ({"type": "calibrate"}, Calibrate(Calibration.NOW)),
+        ({"type": "calibrate", "mode": "now"}, Calibrate(Calibration.NOW)),
+        ({"type": "calibrate", "mode": "best"}, Calibrate(Calibration.BEST)),
+        ({"type": "gain", "group": "mouth", "value": 1.2}, Gain(GainGroup.MOUTH, 1.2)),
+        ({"type": "gain", "group": "head", "value": 0}, Gain(GainGroup.HEAD, 0.0)),
+        ({"type": "gain", "group": "lids", "value": 2}, Gain(GainGroup.LIDS, 2.0)),
         ({"type": "set_avatar", "avatar": "ada-2.1_x"}, SetAvatar("ada-2.1_x")),
         ({"type": "set_background", "background": "gradient"}, SetBackground("gradient")),
         ({"type": "set_background", "background": "#00b140"}, SetBackground("#00b140")),
@@ -59,6 +64,23 @@ BAD = [
     '{"v": 1, "type": "ping", "t": 1e999}',
     '{"v": 1, "type": "ping", "t": ' + "9" * 400 + "}",
     '{"v": 1, "type": "ping", "t": ' + "9" * 9000 + "}",
+    '{"v": 1, "type": "calibrate", "mode": "later"}',
+    '{"v": 1, "type": "calibrate", "mode": null}',
+    '{"v": 1, "type": "calibrate", "mode": ["best"]}',
+    '{"v": 1, "type": "gain"}',
+    '{"v": 1, "type": "gain", "group": "mouth"}',
+    '{"v": 1, "type": "gain", "value": 1}',
+    '{"v": 1, "type": "gain", "group": "ears", "value": 1}',
+    '{"v": 1, "type": "gain", "group": ["mouth"], "value": 1}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": "1"}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": true}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": null}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": NaN}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": -Infinity}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": 1e999}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": -0.01}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": 2.01}',
+    '{"v": 1, "type": "gain", "group": "mouth", "value": ' + "9" * 400 + "}",
     '{"v": 1, "type": "mirror"}',
     '{"v": 1, "type": "mirror", "enabled": 1}',
     '{"v": 1, "type": "pause", "enabled": "yes"}',

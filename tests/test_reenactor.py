@@ -10,7 +10,7 @@ from models.driver import DriverProfile
 from models.head import HeadParams
 from realtime.driving import Driving, Wardrobe
 from realtime.errors import NotFound
-from realtime.packets import DriveMode, FaceObservation, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Tracking, VideoPacket
 from realtime.reenactor import StagedReenactor
 
 PARAMS = HeadParams.neutral(2)
@@ -58,8 +58,11 @@ class Stages:
     def use(self, rig: object) -> None:
         self.log.append(("use", rig))
 
-    def calibrate(self) -> None:
-        self.log.append(("calibrate",))
+    def calibrate(self, mode: Calibration) -> None:
+        self.log.append(("calibrate", mode))
+
+    def set_gain(self, group: GainGroup, value: float) -> None:
+        self.log.append(("gain", group, value))
 
     def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams:
         self.log.append(("retarget", params is None, pts_s))
@@ -169,10 +172,12 @@ def test_settings_and_the_avatar_take_hold_with_the_next_frame(stages: Stages, r
     reenactor.set_background("#102030")
     reenactor.set_mirror(True)
     reenactor.set_avatar("bo")
-    reenactor.calibrate()
+    reenactor.calibrate(Calibration.BEST)
     reenactor.set_drive(DriveMode.RELATIVE)
+    reenactor.set_gain(GainGroup.BROWS, 1.5)
     reenactor.step(packet())
-    assert stages.log[:5] == [("wear", None), ("use", "rig of bo"), ("set_avatar", "bo"), ("calibrate",), ("set_mode", "relative")]
+    assert stages.log[:4] == [("wear", None), ("use", "rig of bo"), ("set_avatar", "bo"), ("calibrate", "best")]
+    assert stages.log[4:6] == [("set_mode", "relative"), ("gain", "brows", 1.5)]
     assert stages.log[-1] == ("render", 5, "#102030", True)
     assert reenactor.avatar_id == "bo"
 

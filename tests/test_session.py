@@ -88,8 +88,28 @@ async def test_commands_are_acknowledged_and_reach_the_reenactor() -> None:
         assert [message["id"] for message in peer.of("ack")] == [1, 2, 3, 4, 6]
         assert peer.of("error") == [{"v": 1, "type": "error", "message": "no such avatar", "of": "set_avatar", "id": 5}]
         assert peer.of("pong")[0]["t"] == 6.5
-        assert server.factory.made[0].calls == ["calibrate", ("background", "green"), ("mirror", False), ("drive", "relative")]
+        assert server.factory.made[0].calls == [("calibrate", "now"), ("background", "green"), ("mirror", False), ("drive", "relative")]
         assert session.stats()["avatar"] == "bo"
+
+
+async def test_calibration_and_gains_reach_the_reenactor_and_say_what_went_wrong() -> None:
+    behaviour = Behaviour()
+    async with house(FakeFactory(128, [behaviour])) as server, calling() as peer:
+        session = await server.call(peer)
+        await live(session, peer)
+        peer.say({"type": "calibrate", "mode": "best", "id": 1})
+        peer.say({"type": "gain", "group": "mouth", "value": 1.2, "id": 2})
+        peer.say({"type": "gain", "group": "ears", "value": 1, "id": 3})
+        await until(lambda: len(peer.of("ack")) == 2 and peer.of("error"))
+        behaviour.tracking = Tracking.LOST
+        peer.say({"type": "calibrate", "mode": "best", "id": 4})
+        await until(lambda: len(peer.of("error")) == 2)
+        assert [message["id"] for message in peer.of("ack")] == [1, 2]
+        assert peer.of("error") == [
+            {"v": 1, "type": "error", "message": "group: expected one of brows, lids, mouth, head", "of": "gain", "id": 3},
+            {"v": 1, "type": "error", "message": "no face was seen", "of": "calibrate", "id": 4},
+        ]
+        assert server.factory.made[0].calls == [("calibrate", "best"), ("gain", "mouth", 1.2)]
 
 
 async def test_statistics_are_told_every_second_with_the_keys_of_the_route() -> None:

@@ -10,6 +10,7 @@ import { NetMeter } from './netstats.js';
 import { LiveSession } from './session.js';
 import { loadSettings, saveSettings } from './settings.js';
 import { INITIAL, isActive, reduce } from './state.js';
+import { Newest, spellGains, StrengthPanel } from './strength.js';
 import { View } from './view.js';
 
 const MEASURE_MS = 1000;
@@ -23,6 +24,8 @@ class App {
   countdown = new Countdown((left) => this.view.showCount(left));
   gallery = new Gallery(/** @type {HTMLElement} */ (document.getElementById('avatars')), (id) => this.setAvatar(id));
   backgrounds = new BackgroundPicker(/** @type {HTMLElement} */ (document.getElementById('backgrounds')), this.settings.colour, (name) => this.setBackground(name));
+  strength = new StrengthPanel(this.view.strengths, this.view.strengthNote, this.view.strengthReset, (gains) => this.setGains(gains));
+  gainsSent = new Newest((group) => this.sendGain(/** @type {import('./strength.js').Group} */ (group)));
   session = new LiveSession(this.settings, {
     dispatch: (event) => this.dispatch(event),
     camera: (stream) => this.cameraChanged(stream),
@@ -30,7 +33,7 @@ class App {
     stats: (stats) => this.hud.update({ stats }),
     roundTrip: (pingMs) => this.hud.update({ pingMs }),
     notice: (text) => this.view.toast(text, 'alert'),
-    applied: (background, mirror) => this.applied({ background, mirror: String(mirror), avatar: this.avatarId }),
+    applied: (background, mirror) => this.applied({ background, mirror: String(mirror), avatar: this.avatarId, gains: spellGains(this.settings.gains) }),
   });
   defaultAvatar = '';
   /** @type {{pc: RTCPeerConnection, meter: NetMeter}|null} */
@@ -42,6 +45,7 @@ class App {
     this.view.renderSettings(this.settings);
     this.backgrounds.select(this.settings.background);
     this.view.renderBackground(labelOf(this.settings.background));
+    this.strength.show(this.settings.gains);
     this.render();
     this.hud.render();
     this.loadAvatars();
@@ -99,6 +103,7 @@ class App {
   bindShortcuts() {
     const actions = {
       x: () => this.calibrate(),
+      f: () => this.findNeutral(),
       digit: (/** @type {string} */ key) => this.chooseAvatar(Number(key) - 1),
       b: () => this.setBackground(nextBackground(this.settings.background)),
       m: () => this.toggleMirror(),
@@ -136,6 +141,13 @@ class App {
       return;
     }
     this.countdown.start(() => this.request('calibrate', {}, () => this.view.toast('Calibrated')));
+  }
+
+  /** Calibrate without posing: the server looks for the most neutral moment of the last seconds. */
+  findNeutral() {
+    if (this.state.phase !== 'live') return;
+    this.countdown.cancel();
+    this.request('calibrate', { mode: 'best' }, () => this.view.toast('Found your neutral look'));
   }
 
   toggleMirror() {
@@ -215,6 +227,20 @@ class App {
     this.view.renderBackground(labelOf(name));
     if (document.body.hasAttribute('data-clean')) this.view.setClean(true, surroundOf(name));
     this.request('set_background', { background: name }, () => this.applied({ background: name }));
+  }
+
+  /** @param {Partial<import('./settings.js').Gains>} gains */
+  setGains(gains) {
+    this.settings.gains = { ...this.settings.gains, ...gains };
+    this.save();
+    this.strength.show(this.settings.gains);
+    for (const group of Object.keys(gains)) this.gainsSent.push(group);
+  }
+
+  /** @param {import('./strength.js').Group} group */
+  sendGain(group) {
+    const { gains } = this.settings;
+    return this.request('gain', { group, value: gains[group] }, () => this.applied({ gains: spellGains(gains) }));
   }
 
   get connected() {

@@ -7,6 +7,7 @@
 /** What the help dialog lists. */
 export const SHORTCUTS = Object.freeze([
   { keys: ['X'], text: 'Calibrate: look neutral' },
+  { keys: ['F'], text: 'Find my neutral look, in the last five seconds' },
   { keys: ['1', '9'], text: 'Choose an avatar', range: true },
   { keys: ['B'], text: 'Next background' },
   { keys: ['M'], text: 'Mirror' },
@@ -18,7 +19,7 @@ export const SHORTCUTS = Object.freeze([
   { keys: ['?'], text: 'This help' },
 ]);
 
-const TYPING = 'textarea, select, [contenteditable], input:not([type=radio], [type=checkbox], [type=button], [type=color])';
+const TYPING = 'textarea, select, [contenteditable], input:not([type=radio], [type=checkbox], [type=button], [type=color], [type=range])';
 
 /** @param {KeyboardEvent} event @returns {string} */
 function nameOf(event) {

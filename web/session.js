@@ -2,6 +2,7 @@
 
 import { CameraError, closeCamera, openCamera } from './camera.js';
 import { ConnectError, Connection } from './connection.js';
+import { changedGains } from './strength.js';
 
 /** @typedef {import('./state.js').StateEvent} StateEvent */
 /** @typedef {import('./state.js').WaitReason} WaitReason */
@@ -194,11 +195,12 @@ export class LiveSession {
   }
 
   async #applySettings() {
-    const { background, mirror } = this.settings;
+    const { background, mirror, gains } = this.settings;
     try {
       await Promise.all([
         this.request('set_background', { background }),
         this.request('mirror', { enabled: mirror }),
+        ...changedGains(gains).map((group) => this.request('gain', { group, value: gains[group] })),
         ...(this.#paused ? [this.request('pause', { enabled: true })] : []),
       ]);
       this.events.applied(background, mirror);

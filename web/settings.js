@@ -9,19 +9,42 @@
  * @property {string|null} camera device id; null: the system's choice
  * @property {boolean} hud
  * @property {boolean} preview
+ * @property {Gains} gains
+ */
+
+/**
+ * How strongly the avatar does what the driver does: 0 not at all, 1 as they do, 2 twice as much.
+ *
+ * @typedef {{brows: number, lids: number, mouth: number, head: number}} Gains
  */
 
 const KEY = 'headcast.settings';
 const NAME = /^[\w#.-]{1,200}$/;
 const COLOUR = /^#[0-9a-f]{6}$/;
 
+export const USUAL_GAIN = 1;
+
 /** @type {Readonly<Settings>} */
-export const DEFAULTS = Object.freeze({ avatar: null, background: 'avatar', colour: '#3f5e8c', mirror: true, camera: null, hud: false, preview: true });
+export const DEFAULTS = Object.freeze({
+  avatar: null,
+  background: 'avatar',
+  colour: '#3f5e8c',
+  mirror: true,
+  camera: null,
+  hud: false,
+  preview: true,
+  gains: Object.freeze({ brows: USUAL_GAIN, lids: USUAL_GAIN, mouth: USUAL_GAIN, head: USUAL_GAIN }),
+});
 
 /** @param {unknown} value @returns {boolean} */
 const isName = (value) => typeof value === 'string' && NAME.test(value);
 /** @param {unknown} value @returns {boolean} */
 const isFlag = (value) => typeof value === 'boolean';
+
+/** @param {unknown} value @returns {boolean} */
+const isGain = (value) => typeof value === 'number' && value >= 0 && value <= 2;
+/** @param {any} value @returns {boolean} */
+const isGains = (value) => typeof value === 'object' && value !== null && Object.keys(DEFAULTS.gains).every((group) => isGain(value[group]));
 
 /** @type {Record<keyof Settings, (value: unknown) => boolean>} */
 const VALID = {
@@ -32,6 +55,7 @@ const VALID = {
   camera: (value) => value === null || (typeof value === 'string' && value.length <= 500),
   hud: isFlag,
   preview: isFlag,
+  gains: isGains,
 };
 
 /**

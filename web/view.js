@@ -7,6 +7,8 @@ import { isActive } from './state.js';
 /** @typedef {import('./state.js').State} State */
 
 const TOAST_MS = 2600;
+/** For each letter, where that is more. */
+const READING_MS = 50;
 
 /** @param {string} id @returns {any} */
 const element = (id) => document.getElementById(id);
@@ -35,6 +37,9 @@ export class View {
   help = element('help');
   cameraSelect = element('camera');
   messageAction = element('message-action');
+  strengths = element('strengths');
+  strengthNote = element('strength-note');
+  strengthReset = element('strength-reset');
   #toastTimer = 0;
 
   constructor() {
@@ -111,7 +116,7 @@ export class View {
     toast.querySelector('use').setAttribute('href', `#i-${icon}`);
     toast.hidden = false;
     clearTimeout(this.#toastTimer);
-    this.#toastTimer = setTimeout(() => (toast.hidden = true), TOAST_MS);
+    this.#toastTimer = setTimeout(() => (toast.hidden = true), Math.max(TOAST_MS, READING_MS * text.length));
   }
 
   /** @param {boolean} clean @param {string|null} surround colour around the picture; null: black */

@@ -78,6 +78,53 @@ def test_calibrates_after_a_countdown(headcast: Headcast) -> None:
     assert headcast.page.is_hidden("#count")
 
 
+def test_finds_a_neutral_look_by_itself(headcast: Headcast) -> None:
+    headcast.go_live()
+    headcast.press("f")
+    headcast.page.wait_for_selector("#toast:visible")
+    headcast.page.wait_for_timeout(3000)
+    headcast.press("f")
+    headcast.page.wait_for_selector("#toast:has-text('Found your neutral look')")
+    headcast.press("?")
+    assert "Find my neutral look" in headcast.text("#help-keys")
+
+
+def test_expression_strength_reaches_the_server_and_is_remembered(headcast: Headcast) -> None:
+    headcast.go_live()
+    headcast.wait_data("applied-gains", "brows=1 lids=1 mouth=1 head=1")
+    headcast.page.focus("#strength summary")
+    headcast.press("Enter")
+    headcast.page.focus("#gain-mouth")
+    for _ in range(4):
+        headcast.press("ArrowRight")
+    headcast.wait_data("applied-gains", "brows=1 lids=1 mouth=1.2 head=1")
+    headcast.page.locator("#gain-head").fill("0")
+    headcast.wait_data("applied-gains", "brows=1 lids=1 mouth=1.2 head=0")
+    assert headcast.page.get_attribute("#gain-mouth", "aria-valuetext") == "120 %"
+    headcast.press("m")
+    headcast.wait_data("applied-mirror", "false")
+    headcast.page.reload()
+    headcast.page.wait_for_selector(".avatar-choice")
+    assert headcast.text("#strength-note") == "Adjusted"
+    headcast.start()
+    headcast.wait_data("applied-gains", "brows=1 lids=1 mouth=1.2 head=0")
+    headcast.page.click("#strength summary")
+    headcast.page.click("#strength-reset")
+    headcast.wait_data("applied-gains", "brows=1 lids=1 mouth=1 head=1")
+    assert headcast.text("#strength-note") == "Natural"
+    assert headcast.page.is_disabled("#strength-reset")
+    assert headcast.complaints == []
+
+
+def test_a_strength_that_makes_no_sense_is_forgotten(headcast: Headcast) -> None:
+    headcast.page.add_init_script(
+        "localStorage.setItem('headcast.settings', JSON.stringify({mirror: false, gains: {brows: 1, lids: '2', mouth: 1e9, head: null}}))"
+    )
+    headcast.open()
+    assert [headcast.page.input_value(f"#gain-{group}") for group in ("brows", "lids", "mouth", "head")] == ["1"] * 4
+    assert headcast.page.get_attribute("#mirror", "aria-pressed") == "false"
+
+
 def test_numbers_are_numbers(headcast: Headcast) -> None:
     headcast.go_live()
     assert headcast.page.is_hidden("#hud")
