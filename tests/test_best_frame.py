@@ -57,13 +57,15 @@ def test_a_short_rest_between_other_things_is_found(retargeter: Retargeter, else
     assert weight(grin, "mouthSmileLeft") == pytest.approx((0.7 - 0.1) / 0.9, abs=0.03)
 
 
-def test_one_bad_frame_is_not_taken_for_the_best(retargeter: Retargeter) -> None:
-    """A frame in which the tracker read nothing at all has the least expression of all."""
-    pause = [REST] * 40
-    pause[20] = driver((0.1, 0.12, 0.03), (0.03, 0.0, -0.5))
-    shown(retargeter, pause, 2.0)
+def test_no_single_frame_is_trusted(retargeter: Retargeter) -> None:
+    """The best frames of a noisy tracker are those in which it reads too little of everything, for a tenth of a second here."""
+    rng = np.random.default_rng(2)
+    noisy = [replace(REST, rotation=REST.rotation + rng.normal(0.0, 0.01, 3).astype(np.float32)) for _ in range(60)]
+    noisy = [with_weights(params, {name: value + float(rng.normal(0.0, 0.03)) for name, value in RESTING.items()}) for params in noisy]
+    noisy[30:34] = [replace(REST, expression=np.float32(0.06) * REST.expression)] * 4
+    shown(retargeter, noisy, 2.0)
     retargeter.calibrate(Calibration.BEST)
-    assert largest(run(retargeter, REST, 1.5, 3.4)) < 0.03
+    assert largest(run(retargeter, REST, 1.5, 4.0)) < 0.06
 
 
 def test_it_changes_over_without_a_jump(retargeter: Retargeter) -> None:

@@ -81,7 +81,8 @@ def test_a_gain_takes_hold_smoothly(plain: HeadParams) -> None:
     run(made, driver(), 2.0)
     run(made, ACTING, 2.0, 2.0)
     made.set_gain(GainGroup.MOUTH, 2.0)
-    smile = [weight(made.retarget(ACTING, 4.0 + frame * FRAME_S), "mouthSmileLeft") for frame in range(40)]
+    smile = [weight(plain, "mouthSmileLeft")]
+    smile += [weight(made.retarget(ACTING, 4.0 + frame * FRAME_S), "mouthSmileLeft") for frame in range(40)]
     assert smile[-1] == pytest.approx(2.0 * weight(plain, "mouthSmileLeft"), abs=0.01)
     assert max(np.diff(smile)) < 0.25 * (smile[-1] - weight(plain, "mouthSmileLeft"))
     assert (np.diff(smile) >= -1e-6).all()
@@ -115,6 +116,17 @@ def test_the_own_persons_motion_is_scaled_about_the_avatars_rest() -> None:
             beyond = gain if params is doing else 0.0
             assert weight(shown, "mouthSmileLeft") == pytest.approx(0.2 + 0.3 * beyond, abs=0.01)
             assert shown.neck == pytest.approx((0.1 + 0.1 * beyond, 0.1 * beyond, 0.0), abs=0.01)
+
+
+def test_the_own_persons_eyes_close_too() -> None:
+    """Of an avatar whose lids are a little down at rest."""
+    resting = HeadParams.neutral(len(RIG.expression_names))
+    resting.expression[RIG.expression_names.index("eyeBlinkRight")] = 0.3
+    made = Retargeter(ARKIT, replace(RIG, rest=resting))
+    made.set_gain(GainGroup.LIDS, 0.5)
+    for frame in range(60):
+        shown = made.retarget(driver(eyeBlinkRight=1.0), frame * FRAME_S, own=True)
+    assert weight(shown, "eyeBlinkRight") == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_lost_face_eases_to_rest_whatever_the_gain() -> None:
