@@ -204,10 +204,9 @@ async def test_pictures_lost_bring_a_keyframe(bent: tuple[RTCRtpSender, Downlink
     assert downlink.step == STEPS[0]
 
 
-async def test_contract_of_the_feedback() -> None:
+async def test_contract_of_the_reports() -> None:
     assert list(inspect.signature(RTCRtpSender._handle_rtcp_packet).parameters) == ["self", "packet"]
     source = inspect.getsource(RTCRtpSender._handle_rtcp_packet)
-    assert "for seq in packet.lost:\n                await self._retransmit(seq)" in source
     assert "self.__encoder.target_bitrate = bitrate" in source
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     sender = peer.addTransceiver("video").sender
@@ -225,5 +224,5 @@ def test_a_codec_that_the_encoder_cannot_make_is_refused() -> None:
 def test_another_sender_is_left_alone_with_warnings(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         improve_downlink(object(), "VP8", DownlinkSettings(Encoder.VP8, RANGE), lambda _: None)  # type: ignore[arg-type]
-        assert not downlink_module._hear_feedback(object(), None, None, time.monotonic)  # type: ignore[arg-type]
+        assert not downlink_module._hear_reports(object(), None, None, time.monotonic)  # type: ignore[arg-type]
     assert len(caplog.records) == 3

@@ -1,8 +1,15 @@
-"""Which lost packets are sent again, in virtual time."""
+"""Which lost packets are sent again: in virtual time, and by a sender."""
 
 from __future__ import annotations
 
-from realtime.rtc.repeats import BURST_BYTES, SHARE, RepeatGate
+import inspect
+import logging
+
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
+from aiortc.rtp import RTCP_RTPFB_NACK, RtcpRtpfbPacket
+
+from realtime.rtc.repeats import BURST_BYTES, SHARE, RepeatGate, limit_repeats
 
 TARGET = 2_000_000
 
@@ -42,3 +49,25 @@ def test_it_forgets_what_is_long_gone_and_survives_a_clock_that_jumps_back() -> 
         gate.admit([step], TARGET, 0.0, step / 10)
     assert len(gate._repeated_s) <= 1024
     assert gate.admit([4999], TARGET, 1.0, 0.0) == [4999]
+
+
+async def test_contract_of_the_sender() -> None:
+    assert "for seq in packet.lost:\n                await self._retransmit(seq)" in inspect.getsource(RTCRtpSender._handle_rtcp_packet)
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    sender, repeated = peer.addTransceiver("video").sender, list[int]()
+
+    async def retransmit(number: int) -> None:
+        repeated.append(number)
+
+    sender._retransmit = retransmit  # type: ignore[method-assign, assignment]
+    assert limit_repeats(sender, lambda: TARGET, lambda: 0.1, lambda: 7.0)
+    for _ in range(3):
+        await sender._handle_rtcp_packet(RtcpRtpfbPacket(RTCP_RTPFB_NACK, 1, sender._ssrc, lost=[5, 6]))
+    assert repeated == [5, 6]
+    await peer.close()
+
+
+def test_another_sender_is_left_alone_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert not limit_repeats(object(), lambda: TARGET, lambda: None, lambda: 0.0)  # type: ignore[arg-type]
+    assert len(caplog.records) == 1

@@ -2,19 +2,18 @@
 
 `improve_downlink` bends one `RTCRtpSender` before it begins; each part by itself, each with the stock behaviour where aiortc is not as expected.
 
-Bends: `_handle_rtcp_packet` of one `RTCRtpSender` (tests/test_congestion.py), and what encoder.py, pacer.py and playout.py say.
+Bends: `_handle_rtcp_packet` of one `RTCRtpSender` (tests/test_congestion.py), and what encoder.py, pacer.py, repeats.py and playout.py say.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aiortc import RTCRtpSender
-from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
+from aiortc.rtp import AnyRtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpSrPacket
 
 from realtime.config import Encoder, ServerConfig
 from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
@@ -23,7 +22,7 @@ from realtime.rtc.ladder import Step
 from realtime.rtc.meters import DelayMeter, LossMeter
 from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
-from realtime.rtc.repeats import RepeatGate
+from realtime.rtc.repeats import handles_rtcp_as_expected, limit_repeats
 
 logger = logging.getLogger(__name__)
 
@@ -115,18 +114,18 @@ def improve_downlink(
     encoder = make(by, governor, settings.bitrate.highest, on_encoded, clock)
     if use_encoder(sender, encoder):
         pace(sender, lambda: (encoder.frame_bytes, governor.target), governor.sent, clock)
-        _hear_feedback(sender, governor, delay, clock)
+        _hear_reports(sender, governor, delay, clock)
+        limit_repeats(sender, lambda: governor.target, lambda: delay.rtt_s, clock)
     write_playout_delay(sender)
     return Downlink(governor, delay, encoder, clock)
 
 
-def _hear_feedback(sender: RTCRtpSender, governor: BitrateGovernor, delay: DelayMeter, clock: Callable[[], float]) -> bool:
-    """Tells the governor of loss and delay in receiver reports, and lets the sender hear only of lost packets that are to be repeated."""
-    stock = getattr(sender, "_handle_rtcp_packet", None)
-    if not inspect.iscoroutinefunction(stock) or list(inspect.signature(stock).parameters) != ["packet"] or not hasattr(sender, _LAST_REPORT_TIME):
-        logger.warning("this version of aiortc handles RTCP in another way: the bitrate does not give way to loss, repetitions are not limited")
+def _hear_reports(sender: RTCRtpSender, governor: BitrateGovernor, delay: DelayMeter, clock: Callable[[], float]) -> bool:
+    """Tells the governor of loss and delay in receiver reports, before the sender handles them as ever."""
+    if not handles_rtcp_as_expected(sender) or not hasattr(sender, _LAST_REPORT_TIME):
+        logger.warning("this version of aiortc handles RTCP in another way: the bitrate gives way neither to loss nor to delay")
         return False
-    gate, losses = RepeatGate(), LossMeter()
+    stock, losses = sender._handle_rtcp_packet, LossMeter()
 
     def hear(report: RtcpReceiverInfo, now_s: float) -> None:
         loss = losses.report(report.packets_lost, report.highest_sequence, now_s)
@@ -141,8 +140,6 @@ def _hear_feedback(sender: RTCRtpSender, governor: BitrateGovernor, delay: Delay
             for report in packet.reports:
                 if report.ssrc == sender._ssrc:
                     hear(report, clock())
-        elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
-            packet = replace(packet, lost=gate.admit(packet.lost, governor.target, delay.rtt_s, clock()))
         await stock(packet)
 
     sender._handle_rtcp_packet = handle  # type: ignore[method-assign]
