@@ -34,6 +34,7 @@ from models.solving.residuals import Rest, Subject
 from realtime.gallery import SHIPPED
 from realtime.packets import DriveMode, FaceObservation
 from realtime.reenactor import HEAD, StageFactory, load_avatar
+from realtime.regression import ParameterSolver
 from tests.benchmarks.tracking.clips import FPS, REST, SCENES, RenderedClip, rendered_clip
 from tests.benchmarks.tracking.meshes import LEFT_LIDS, LIPS, RIGHT_LIDS, FacePoints, carriers, face_vertices, gap_marks, gaps
 
@@ -132,7 +133,7 @@ def measure(scale: float, people: int) -> dict[str, Any]:
     """The report of `people` scenes of `scale` times ten seconds."""
     head = load_head(HEAD)
     ruler, plain = Ruler.of(head), PlainMapping(head)
-    solver_rows, plain_rows, still_rows, lost, depth = [], [], [], 0, []
+    solver_rows, settled_rows, plain_rows, still_rows, lost, depth = [], [], [], [], 0, []
     for scene in SCENES[:people]:
         clip = rendered_clip(head, scene, scale)
         driving = StageFactory(lambda name: load_avatar(SHIPPED / f"{name}.avatar"), scene.person, 512, DriveMode.RELATIVE).driving(scene.person)
@@ -141,6 +142,7 @@ def measure(scale: float, people: int) -> dict[str, Any]:
         lost += sum(params is None for params in solved)
         depth += [a.translation[2] / b.translation[2] - 1.0 for a, b in zip(solved, clip.truth, strict=True) if a is not None]
         solver_rows.append(measured(ruler, clip, solved))
+        settled_rows.append(measured(ruler, clip, _again(head, [frame.observation for frame in driven])))
         plain_rows.append(measured(ruler, clip, [plain.solve(frame.observation) for frame in driven]))
         still_rows.append(measured(ruler, clip, [clip.resting] * len(driven)))
     return {
@@ -149,12 +151,21 @@ def measure(scale: float, people: int) -> dict[str, Any]:
         "frames_without_a_face": lost,
         "distance_error_percent": round(100.0 * float(np.mean(np.abs(depth))), 1),
         "solver": _summary(solver_rows),
+        "solver_settled": _summary(settled_rows),
         "plain_coefficients": _summary(plain_rows),
         "a_face_that_never_moves": _summary(still_rows),
         "solver_by_person": {scene.person: _means([rows]) for scene, rows in zip(SCENES, solver_rows, strict=False)},
         "solver_turned_past_20_deg": _means(solver_rows, turned=True),
         "solver_turned_less": _means(solver_rows, turned=False),
     }
+
+
+def _again(head: HeadModel, observations: list[FaceObservation]) -> list[HeadParams | None]:
+    """The same frames shown a second time to a solver that has learned the driver from the first."""
+    solver = ParameterSolver(head)
+    for seen in observations:
+        solver.solve(seen)
+    return [solver.solve(replace(seen, pts_s=seen.pts_s + len(observations) / FPS)) for seen in observations]
 
 
 def _summary(rows: list[dict[str, Double]]) -> dict[str, dict[str, float]]:
