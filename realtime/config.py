@@ -39,7 +39,7 @@ class Encoder(StrEnum):
     """What encodes the video that is sent back."""
 
     AUTO = "auto"
-    """NVENC where it works and the peer takes H.264, else VP8, else x264."""
+    """NVENC where it works, else x264; VP8 where the peer takes no H.264."""
     VP8 = "vp8"
     X264 = "x264"
     NVENC = "nvenc"

@@ -290,7 +290,7 @@ def test_a_frame_is_shrunk_plane_by_plane() -> None:
 
 
 def test_what_may_encode() -> None:
-    assert encoders(Encoder.AUTO, nvenc=False) == (Encoder.VP8, Encoder.X264)
+    assert encoders(Encoder.AUTO, nvenc=False) == (Encoder.X264, Encoder.VP8)
     assert encoders(Encoder.AUTO, nvenc=True)[0] is Encoder.NVENC
     assert encoders(Encoder.X264, nvenc=True) == (Encoder.X264,)
     assert encoder.implementation(Encoder.X264, "VP8") is None

@@ -69,7 +69,7 @@ def vp8_context(width: int, height: int, bitrate: int) -> VideoCodecContext:
     """libvpx for one realtime stream: constant bitrate, no denoiser, no look-ahead, keyframes on demand only and of at most nine frames' share."""
     options = {
         "bufsize": str(bitrate),
-        "cpu-used": "-8",
+        "cpu-used": "-12",
         "deadline": "realtime",
         "lag-in-frames": "0",
         "max-intra-rate": "900",
@@ -160,7 +160,7 @@ def encoders(wanted: Encoder, nvenc: bool) -> tuple[Encoder, ...]:
     """
     if wanted is not Encoder.AUTO:
         return (wanted,)
-    return (Encoder.NVENC, Encoder.VP8, Encoder.X264) if nvenc else (Encoder.VP8, Encoder.X264)
+    return (Encoder.NVENC, Encoder.X264, Encoder.VP8) if nvenc else (Encoder.X264, Encoder.VP8)
 
 
 def check_encoder(wanted: Encoder) -> None:
