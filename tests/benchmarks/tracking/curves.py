@@ -10,11 +10,12 @@ from tests.benchmarks.tracking.puppet import SIGNALS, Signals
 from training.plots import TALL, WIDE, lines
 
 SHOWN = {
-    "lip_gap": "Opening of the mouth, in eye distances",
-    "lid_gap": "Opening of the eyes, in eye distances",
-    "smile": "mouthSmile, coefficient",
-    "yaw": "Turn to the side, degrees",
+    "lip_gap": ("Opening of the mouth, percent of the eye distance", 100.0),
+    "lid_gap": ("Opening of the eyes, percent of the eye distance", 100.0),
+    "smile": ("Coefficient mouthSmile, percent", 100.0),
+    "yaw": ("Turn to the side, degrees", 180.0 / np.pi),
 }
+"""Title and scale of each."""
 LONGEST_S = 10.0
 ACROSS = 2
 GUTTER = 24
@@ -25,10 +26,9 @@ STYLE = (
 
 
 def write_curves(path: Path, driver: Signals, avatar: Signals, name: str) -> None:
-    """The signals of SHOWN over the first seconds, as they were read off the two pictures; nothing is scaled or shifted."""
+    """The signals of SHOWN over the first seconds, as they were read off the two pictures; nothing is fitted to the other or shifted."""
     panels = []
-    for index, (signal, title) in enumerate(SHOWN.items()):
-        scale = 180.0 / np.pi if signal == "yaw" else 1.0
+    for index, (signal, (title, scale)) in enumerate(SHOWN.items()):
         series = {who: _points(each, SIGNALS.index(signal), scale) for who, each in (("driver", driver), (name, avatar))}
         row, column = divmod(index, ACROSS)
         place = f'<svg x="{column * (WIDE + GUTTER)}" y="{row * (TALL + GUTTER)}" width="{WIDE}" height="{TALL}"'
