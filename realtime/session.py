@@ -24,7 +24,7 @@ from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap
 from realtime.packets import RenderedFrame, Tracking
 from realtime.rtc.candidates import Addressing, offer_addresses
-from realtime.rtc.downlink import Downlink, DownlinkSettings, improve_downlink
+from realtime.rtc.downlink import Downlink, DownlinkFigures, DownlinkSettings, improve_downlink
 from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.liveness import received
 from realtime.rtc.negotiation import Direction, answer_offer, prefer_codecs, sent_codec
@@ -175,6 +175,7 @@ class Session:
             "viewers": len(self.audience),
             "uptime_s": round(now - self._started_s, 1),
             "uplink": asdict(self._uplink.counts if self._uplink is not None else UplinkCounts()),
+            "downlink": asdict(self._downlink.figures if self._downlink is not None else DownlinkFigures()),
             **self.metrics.snapshot(now).as_dict(),
         }
 

@@ -28,6 +28,7 @@ from realtime.rtc.liveness import Liveness
 from realtime.rtc.negotiation import Direction, answer_offer, check_offer, prefer_codecs, sent_codec
 from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
+from realtime.rtc.repeats import limit_repeats
 from realtime.rtc.trickle import Trickle
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class Viewer:
     def _bend(self, sender: RTCRtpSender, track: ViewerTrack, queue: PictureQueue) -> None:
         pass_keyframe_requests(sender, queue.request_keyframe)
         pace(sender, lambda: (track.picture_bytes, 1000 * self._config.bitrate), lambda size, now_s: None, self._clock)
+        limit_repeats(sender, lambda: 1000 * self._config.bitrate, lambda: None, self._clock)
         write_playout_delay(sender)
 
     def _keep(self, coroutine: Coroutine[None, None, None]) -> None:

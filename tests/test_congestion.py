@@ -199,7 +199,7 @@ async def test_pictures_lost_bring_a_keyframe(bent: tuple[RTCRtpSender, Downlink
     sender, downlink, _ = bent
     await sender._handle_rtcp_packet(RtcpPsfbPacket(RTCP_PSFB_PLI, 1, sender._ssrc))
     assert getattr(sender, "_RTCRtpSender__force_keyframe") is True  # noqa: B009
-    downlink.force_keyframe()
+    downlink._encoder.force_keyframe()
     assert (downlink.size, downlink.keyframes, downlink.rtt_s, downlink.sent_bitrate, downlink.frame_rate) == ((0, 0), 0, None, 0.0, FPS)
     assert downlink.step == STEPS[0]
 

@@ -81,7 +81,7 @@ async def test_offer_stats_delete(http: Http) -> None:
         stats = await (await http.client.get(f"{url}/stats")).json()
         assert (stats["session_id"], stats["avatar"]) == (answer["session_id"], "bo")
         assert set(stats) == {
-            *("session_id", "state", "avatar", "tracking", "viewers", "uptime_s", "uplink"),
+            *("session_id", "state", "avatar", "tracking", "viewers", "uptime_s", "uplink", "downlink"),
             *("fps_in", "fps_out", "dropped", "errors", "stage_ms", "queue_age_ms", "latency_ms"),
         }
         await until(lambda: peer.of("stats"))
@@ -163,7 +163,7 @@ async def test_an_offer_without_video(http: Http) -> None:
 async def test_an_offer_with_other_codecs_only(http: Http) -> None:
     async with calling() as peer:
         sdp = peer.sdp.replace("VP8/90000", "VP9/90000").replace("H264/90000", "AV1/90000")
-        assert "VP8 or H264" in await problem_of(await http.offer({"sdp": sdp, "type": "offer"}), 422)
+        assert "H264 or VP8" in await problem_of(await http.offer({"sdp": sdp, "type": "offer"}), 422)
 
 
 async def test_an_error_never_repeats_the_offer(http: Http) -> None:

@@ -57,6 +57,9 @@ export class Hud {
         ['', net.sent || '–', 'sent'],
         ['Down', `${number(net.receivedKbps)} kbit/s`, 'received-rate'],
         ['', net.received || '–', 'received'],
+        ['Target', `${number(stats.downlink?.target_kbps)} kbit/s`, 'target-rate'],
+        ['Lost up', `${number(stats.uplink?.packets_requested)} asked`, 'lost-up'],
+        ['Lost down', `${number(stats.downlink?.loss_percent, 1)} %`, 'lost-down'],
       ]),
       group('Server, ms', [...stageRows(stats.stage_ms ?? {}), ['Queue', pair(stats.queue_age_ms), 'queue'], ['Total', pair(stats.latency_ms), 'latency']], 'p50 / p95'),
     );

@@ -43,6 +43,24 @@ class DownlinkSettings:
         return cls(config.encoder, BitrateRange(1000 * config.bitrate, 1000 * config.min_bitrate, 1000 * config.max_bitrate))
 
 
+@dataclass(frozen=True, slots=True)
+class DownlinkFigures:
+    """How the stream is doing, as statistics tell it."""
+
+    target_kbps: int = 0
+    """What the encoder is to produce."""
+    sent_kbps: int = 0
+    """What left over the last second, with all of RTP."""
+    width: int = 0
+    height: int = 0
+    """Of the frames sent, in pixels; smaller than asked for while the path is narrow."""
+    keyframes: int = 0
+    loss_percent: float = 0.0
+    """Packets that the peer missed, as of its last report."""
+    round_trip_ms: float = 0.0
+    """0 before the first report."""
+
+
 class Downlink:
     """How the stream is doing; holds nothing that would have to be freed. Read it on the event loop."""
 
@@ -92,9 +110,18 @@ class Downlink:
         """Round trip time in seconds, by RTCP (RFC 3550, section 6.4.1); None before the first report."""
         return self._delay.rtt_s
 
-    def force_keyframe(self) -> None:
-        """Makes the next frame that may be one a keyframe."""
-        self._encoder.force_keyframe()
+    @property
+    def figures(self) -> DownlinkFigures:
+        width, height = self.size
+        return DownlinkFigures(
+            target_kbps=round(self.target_bitrate / 1e3),
+            sent_kbps=round(self.sent_bitrate / 1e3),
+            width=width,
+            height=height,
+            keyframes=self.keyframes,
+            loss_percent=round(100 * self.loss, 1),
+            round_trip_ms=round(1e3 * (self.rtt_s or 0.0), 1),
+        )
 
 
 def improve_downlink(
