@@ -35,8 +35,8 @@ from realtime.gallery import SHIPPED
 from realtime.packets import DriveMode, FaceObservation
 from realtime.reenactor import HEAD, StageFactory, load_avatar
 from realtime.regression import ParameterSolver
-from tests.benchmarks.tracking.clips import FPS, REST, SCENES, RenderedClip, rendered_clip
-from tests.benchmarks.tracking.meshes import LEFT_LIDS, LIPS, RIGHT_LIDS, FacePoints, carriers, face_vertices, gap_marks, gaps
+from tests.benchmarks.tracking.clips import FPS, HEIGHT, REST, SCENES, WIDTH, RenderedClip, rendered_clip
+from tests.benchmarks.tracking.meshes import LEFT_LIDS, LIPS, RIGHT_LIDS, FacePoints, Marks, carriers, face_vertices, gap_marks, gaps
 
 Double = NDArray[np.float64]
 
@@ -133,13 +133,14 @@ def measure(scale: float, people: int) -> dict[str, Any]:
     """The report of `people` scenes of `scale` times ten seconds."""
     head = load_head(HEAD)
     ruler, plain = Ruler.of(head), PlainMapping(head)
-    solver_rows, settled_rows, plain_rows, still_rows, lost, depth = [], [], [], [], 0, []
+    solver_rows, settled_rows, plain_rows, still_rows, off, lost, depth = [], [], [], [], [], 0, []
     for scene in SCENES[:people]:
         clip = rendered_clip(head, scene, scale)
         driving = StageFactory(lambda name: load_avatar(SHIPPED / f"{name}.avatar"), scene.person, 512, DriveMode.RELATIVE).driving(scene.person)
         driven = [driving.step(packet) for packet in clip.packets()]
         solved = [frame.solved for frame in driven]
         lost += sum(params is None for params in solved)
+        off.append(_landmarks_off(head, clip, [frame.observation for frame in driven]))
         depth += [a.translation[2] / b.translation[2] - 1.0 for a, b in zip(solved, clip.truth, strict=True) if a is not None]
         solver_rows.append(measured(ruler, clip, solved))
         settled_rows.append(measured(ruler, clip, _again(head, [frame.observation for frame in driven])))
@@ -150,6 +151,7 @@ def measure(scale: float, people: int) -> dict[str, Any]:
         "frames": sum(len(rows["yaw_rad"]) for rows in solver_rows),
         "frames_without_a_face": lost,
         "distance_error_percent": round(100.0 * float(np.mean(np.abs(depth))), 1),
+        "landmarks_off_truth_percent": dict(zip(("mean", "less_constant_offsets"), np.mean(off, 0).round(2).tolist(), strict=True)),
         "solver": _summary(solver_rows),
         "solver_settled": _summary(settled_rows),
         "plain_coefficients": _summary(plain_rows),
@@ -158,6 +160,20 @@ def measure(scale: float, people: int) -> dict[str, Any]:
         "solver_turned_past_20_deg": _means(solver_rows, turned=True),
         "solver_turned_less": _means(solver_rows, turned=False),
     }
+
+
+def _landmarks_off(head: HeadModel, clip: RenderedClip, observations: list[FaceObservation]) -> tuple[float, float]:
+    """How far the tracked landmarks lie off the true ones, in percent of the distance between the eyes; and less what each is off in the median frame."""
+    used = landmark_model(head, 0).indices
+    marks, focal_px = Marks.of(head, used), clip.scene.focal * WIDTH
+    off = []
+    for true, seen in zip(clip.truth, observations, strict=True):
+        if seen.landmarks is not None:
+            camera = marks.posed(true)
+            projected = np.array([0.5 * WIDTH, 0.5 * HEIGHT]) + focal_px * camera[:, :2] * (1.0, -1.0) / -camera[:, 2:]
+            off.append((seen.landmarks[used, :2] - projected) * -true.translation[2] / (focal_px * head.eye_distance_m))
+    apart = 100.0 * np.array(off[NOT_COUNTED:])
+    return float(np.linalg.norm(apart, axis=2).mean()), float(np.linalg.norm(apart - np.median(apart, axis=0), axis=2).mean())
 
 
 def _again(head: HeadModel, observations: list[FaceObservation]) -> list[HeadParams | None]:
