@@ -17,13 +17,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, read_config_or_exit
+from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes, read_config_or_exit
 from realtime.errors import HeadcastError
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.reenactor import StageFactory, load_avatar
 from realtime.rtc.encoder import check_encoder
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
+from realtime.vmc import VmcOutput
 from realtime.worker import Worker
 
 logger = logging.getLogger("headcast")
@@ -97,12 +98,17 @@ def main() -> int:
         tls = tls_context(config)
         check_encoder(config.encoder)
         gallery = Gallery(scan([*(config.avatars_dirs or (OWN,)), SHIPPED], date.today()), config.avatar, load_avatar)
+        output = None if config.vmc is None else VmcOutput(config.vmc.host, config.vmc.port, config.vmc_shapes is VmcShapes.VRM)
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return 2
-    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive))
+    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive, output))
     sessions = Sessions(config, worker)
-    return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE), sessions, tls))
+    try:
+        return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE), sessions, tls))
+    finally:
+        if output is not None:
+            output.close()
 
 
 if __name__ == "__main__":

@@ -45,6 +45,25 @@ class Encoder(StrEnum):
     NVENC = "nvenc"
 
 
+class VmcShapes(StrEnum):
+    """What the face is told in to a VMC receiver."""
+
+    ARKIT = "arkit"
+    """ARKit's 52 shapes, for models with "perfect sync"."""
+    VRM = "vrm"
+    """Vowels and blinks, which every VRM model has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where datagrams are sent to."""
+
+    host: str
+    """A name or an address, IPv6 without brackets."""
+    port: int
+    """1…65535."""
+
+
 @dataclass(frozen=True, slots=True)
 class IceServer:
     """A STUN or TURN server that the owner of this server asked for."""
@@ -114,6 +133,10 @@ class ServerConfig:
     """PEM private key of `cert_file`."""
     drive: DriveMode = DriveMode.AUTO
     """How a session's avatar is driven until the page asks for another way."""
+    vmc: Endpoint | None = None
+    """The driver's motion is sent there too, by the VMC protocol; None: nowhere."""
+    vmc_shapes: VmcShapes = VmcShapes.ARKIT
+    """What the face is told in there."""
     verbose: bool = False
     """Log what a developer wants to know."""
 
@@ -155,6 +178,20 @@ def _drive(text: str) -> DriveMode:
         return DriveMode(text.lower())
     except ValueError:
         raise ConfigError(f"expected one of {', '.join(DriveMode)}, got {text!r}") from None
+
+
+def _endpoint(text: str) -> Endpoint:
+    match = re.fullmatch(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", text)
+    if not match or not 1 <= int(match["port"]) <= 65535:
+        raise ConfigError(f"expected HOST:PORT such as 127.0.0.1:39539, got {text!r}")
+    return Endpoint(match["host"].strip("[]"), int(match["port"]))
+
+
+def _vmc_shapes(text: str) -> VmcShapes:
+    try:
+        return VmcShapes(text.lower())
+    except ValueError:
+        raise ConfigError(f"expected one of {', '.join(VmcShapes)}, got {text!r}") from None
 
 
 def _ice_server(text: str) -> IceServer:
@@ -232,6 +269,8 @@ _READERS = {
     "cert_file": (_file, "PEM", "certificate chain: serve over https"),
     "key_file": (_file, "PEM", "private key of the certificate"),
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
+    "vmc": (_endpoint, "HOST:PORT", "send the driver's motion there by the VMC protocol, over UDP, for VTuber programs; nowhere by default"),
+    "vmc_shapes": (_vmc_shapes, "NAMES", "arkit (the 52 shapes) or vrm (vowels and blinks, for models without them)"),
     "verbose": (_switch, None, "log what a developer wants to know"),
 }  # fmt: skip
 
@@ -290,6 +329,8 @@ def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Ser
 
 def _checked(config: ServerConfig) -> ServerConfig:
     """What one setting means for another; with the secret that a file holds."""
+    if config.vmc is None and config.vmc_shapes is not VmcShapes.ARKIT:
+        raise ConfigError("--vmc-shapes: expected --vmc HOST:PORT with it, got none")
     if (config.cert_file is None) != (config.key_file is None):
         raise ConfigError("--cert-file and --key-file belong together: give both or neither")
     if not config.min_bitrate <= config.bitrate <= config.max_bitrate:

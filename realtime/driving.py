@@ -10,7 +10,7 @@ import numpy as np
 
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
-from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, VideoPacket
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -57,6 +57,9 @@ class Driver(Protocol):
     def set_gain(self, group: GainGroup, value: float) -> None: ...
 
     def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams: ...
+
+    def motion(self) -> Motion:
+        """The driver's, in the frame that was retargeted last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,10 @@ class Driving:
 
     def set_gain(self, group: GainGroup, value: float) -> None:
         self._driver.set_gain(group, value)
+
+    def motion(self) -> Motion:
+        """The driver's in the latest frame, whoever is worn."""
+        return self._driver.motion()
 
     def step(self, packet: VideoPacket) -> Driven:
         start = self._clock()

@@ -86,6 +86,22 @@ class FaceObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Motion:
+    """What the driver does beyond their rest pose, filtered; all zero at rest. D expression shapes; float64."""
+
+    names: tuple[str, ...]
+    """(D,) of the shapes."""
+    weights: NDArray[np.float64]
+    """(D,) 0…1."""
+    turn: NDArray[np.float64]
+    """(3,) axis-angle of the head."""
+    gaze: NDArray[np.float64]
+    """(2, 2) yaw, pitch of the left and of the right eye, radians."""
+    seen: bool
+    """Whether the face was there; where not, what is shown is held and then eased to rest."""
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedFrame:
     """One avatar frame, ready to be encoded.
 

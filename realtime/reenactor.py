@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.errors import MissingAsset
 from models.head import HeadModel, HeadParams, load_head
 from realtime.driving import Driving, Wardrobe
-from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, RenderedFrame, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, RenderedFrame, Tracking, VideoPacket
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -86,6 +86,16 @@ class Renderer(Protocol):
     def close(self) -> None: ...
 
 
+class MotionOutput(Protocol):
+    """Takes the driver's motion elsewhere (realtime.vmc.VmcOutput). Neither raises nor waits."""
+
+    def send(self, owner: object, motion: Motion) -> None:
+        """A frame of `owner`, which may be one of several."""
+
+    def release(self, owner: object) -> None:
+        """`owner` is gone."""
+
+
 class StagedReenactor:
     """Drives one avatar at a time, and shows it.
 
@@ -95,10 +105,17 @@ class StagedReenactor:
         worn: the avatar worn first.
         fetch: finds another; raises HeadcastError where there is none of that name.
         clock: seconds, for the timings.
+        output: gets the driver's motion too.
     """
 
     def __init__(
-        self, driving: Driving, renderer: Renderer, worn: Wardrobe, fetch: Callable[[str], Wardrobe], clock: Callable[[], float] = time.perf_counter
+        self,
+        driving: Driving,
+        renderer: Renderer,
+        worn: Wardrobe,
+        fetch: Callable[[str], Wardrobe],
+        clock: Callable[[], float] = time.perf_counter,
+        output: MotionOutput | None = None,
     ) -> None:
         self._driving = driving
         self._renderer = renderer
@@ -107,6 +124,7 @@ class StagedReenactor:
         self._background = "avatar"
         self._mirror = False
         self._clock = clock
+        self._output = output
 
     @property
     def avatar_id(self) -> str:
@@ -114,6 +132,8 @@ class StagedReenactor:
 
     def step(self, packet: VideoPacket) -> RenderedFrame:
         driven = self._driving.step(packet)
+        if self._output is not None:
+            self._output.send(self, self._driving.motion())
         start = self._clock()
         i420 = self._render(driven.pose)
         stage_ms = {**driven.stage_ms, "render": (self._clock() - start) * 1e3}
@@ -145,6 +165,8 @@ class StagedReenactor:
         self._mirror = enabled
 
     def close(self) -> None:
+        if self._output is not None:
+            self._output.release(self)
         self._renderer.close()
 
     def _render(self, params: HeadParams) -> NDArray[np.uint8]:
@@ -160,13 +182,17 @@ class StageFactory:
         default_id: the avatar that is warmed up.
         size: width and height of the picture, in pixels.
         mode: how a session is driven until it asks for another way.
+        output: gets the drivers' motion too.
     """
 
-    def __init__(self, load: Callable[[str], BakedAvatar], default_id: str, size: int, mode: DriveMode = DriveMode.AUTO) -> None:
+    def __init__(
+        self, load: Callable[[str], BakedAvatar], default_id: str, size: int, mode: DriveMode = DriveMode.AUTO, output: MotionOutput | None = None
+    ) -> None:
         self._load = load
         self._default_id = default_id
         self._size = size
         self._mode = mode
+        self._output = output
         self._head: HeadModel | None = None
 
     def warm(self) -> None:
@@ -188,7 +214,7 @@ class StageFactory:
         from realtime.renderer import AvatarRenderer
 
         worn = self._fetch(avatar_id)
-        return StagedReenactor(self._driving(worn), AvatarRenderer(worn.avatar, self._size), worn, self._fetch)
+        return StagedReenactor(self._driving(worn), AvatarRenderer(worn.avatar, self._size), worn, self._fetch, output=self._output)
 
     def driving(self, avatar_id: str) -> Driving:
         """Only what moves that avatar, without showing it."""

@@ -20,7 +20,7 @@ from realtime.lids import Lids, LidSettings
 from realtime.neutral import Neutral, RestPose, RestSettings, face_at, sight
 from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings
 from realtime.own import OwnPath, OwnSettings
-from realtime.packets import Calibration, GainGroup
+from realtime.packets import Calibration, GainGroup, Motion
 from realtime.presence import Presence, PresenceSettings, ease
 from realtime.user_gains import UserGains
 
@@ -185,6 +185,7 @@ class Retargeter:
         self._lids = Lids(self._names, settings.lids)
         self._best = BestFrame(self._names, self._lids.weights, settings.best)
         self._presence = Presence(len(self._names) + sum(TAIL.values()), settings.presence)
+        self._drive: Double = np.zeros(len(self._names) + sum(TAIL.values()))
         self._own = False
         self._own_path.forget()
         self._filters = self._make_filters()
@@ -237,6 +238,15 @@ class Retargeter:
             live[where] = smooth(live[where], pts_s)
         return self._show(self._presence.show(live, pts_s), pts_s)
 
+    def motion(self) -> Motion:
+        """What the driver did in the latest frame, whatever the avatar can show of it and however strongly the user wants it."""
+        weights, turn = self._drive[: len(self._names)].copy(), self._drive[self._slices["turn"]]
+        if not self._own:
+            self._lids.resolve(weights)
+            turn = self._as_it_looks(turn, self._avatar.default_translation.astype(np.float64))
+        gaze = self._drive[self._slices["gaze"]].reshape(2, 2)
+        return Motion(self._names, np.clip(weights, 0.0, 1.0), turn, gaze, not self._presence.lost)
+
     def _switch(self, own: bool, at_s: float) -> None:
         """From now on the vector that is smoothed means something else; what is shown is eased over."""
         self._own = own
@@ -254,7 +264,7 @@ class Retargeter:
         return live
 
     def _show(self, drive: Double, at_s: float) -> HeadParams:
-        blinks = self._lids.blinks
+        self._drive, blinks = drive, self._lids.blinks
         shown = self._to_avatar(self._user_gains.apply(drive, self._rest_drive[blinks] if self._own else np.zeros(len(blinks)), at_s))
         share = ease((at_s - self._switched_s) / self._settings.switch_s)
         if self._left is not None and share < 1.0:

@@ -31,7 +31,7 @@ ONLY_IN = {
 }
 MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tracks.py", "viewer.py", "worker.py"}
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
-STAGES = {"tracking", "regression", "retarget", "renderer"}
+STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 
 
 def sources() -> list[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.config import Codec, ConfigError, Encoder, IceServer, PortRange, ServerConfig, read_config, read_config_or_exit
+from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes, read_config, read_config_or_exit
 from realtime.packets import DriveMode
 
 
@@ -26,6 +26,7 @@ def test_every_flag(tmp_path: Path) -> None:
     flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
     flags += " --udp-ports 50000-50099 --public-ip 203.0.113.7 --public-ip 2001:DB8::7"
+    flags += " --vmc [::1]:39539 --vmc-shapes vrm"
     assert read_config(flags.split(), {}) == ServerConfig(
         host="0.0.0.0",
         port=0,
@@ -45,6 +46,8 @@ def test_every_flag(tmp_path: Path) -> None:
         public_ips=("203.0.113.7", "2001:db8::7"),
         cert_file=pem,
         key_file=pem,
+        vmc=Endpoint("::1", 39539),
+        vmc_shapes=VmcShapes.VRM,
         verbose=True,
     )
 
@@ -90,6 +93,14 @@ def test_environment_and_its_precedence() -> None:
         "--ice-server http://x",
         "--ice-server turn:example.org",
         "--ice-server stun:a?transport=udp",
+        "--vmc 39539",
+        "--vmc localhost",
+        "--vmc localhost:0",
+        "--vmc localhost:65536",
+        "--vmc osc.udp://localhost:39539",
+        "--vmc ::1:39539",
+        "--vmc localhost:39539 --vmc-shapes iphone",
+        "--vmc-shapes vrm",
         '--ice-server stun:a>;rel="x"',
         "--ice-server stun:a:b:c",
         "--turn-secret north",

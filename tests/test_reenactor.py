@@ -10,7 +10,7 @@ from models.driver import DriverProfile
 from models.head import HeadParams
 from realtime.driving import Driving, Wardrobe
 from realtime.errors import NotFound
-from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, Tracking, VideoPacket
 from realtime.reenactor import StagedReenactor
 
 PARAMS = HeadParams.neutral(2)
@@ -67,6 +67,9 @@ class Stages:
     def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams:
         self.log.append(("retarget", params is None, pts_s))
         return HeadParams.neutral(5)
+
+    def motion(self) -> Motion:
+        return Motion(("jawOpen",), np.array([0.5]), np.zeros(3), np.zeros((2, 2)), self.tracking is not Tracking.LOST)
 
     def set_avatar(self, avatar: object) -> None:
         assert isinstance(avatar, Avatar)
