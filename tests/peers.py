@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 
 from realtime.config import ServerConfig
 from realtime.sessions import Sessions
@@ -40,7 +40,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def calling(audio: bool = False, camera: VideoStreamTrack | None = None, configuration: RTCConfiguration | None = None) -> AsyncIterator[Peer]:
+async def calling(audio: bool = False, camera: MediaStreamTrack | None = None, configuration: RTCConfiguration | None = None) -> AsyncIterator[Peer]:
     """A peer that has made its offer; it sends green video, or the camera's, once it is answered."""
     connection = RTCPeerConnection(configuration or RTCConfiguration(iceServers=[]))
     connection.addTransceiver(camera or VideoStreamTrack(), "sendrecv")
