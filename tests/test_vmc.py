@@ -20,6 +20,7 @@ from models.rotations import from_gaze, to_matrix
 from realtime import osc
 from realtime.driving import Driving
 from realtime.errors import HeadcastError
+from realtime.lids import CLOSURE
 from realtime.packets import MAX_GAIN, GainGroup, Motion
 from realtime.reenactor import StagedReenactor
 from realtime.retarget import Retargeter
@@ -273,7 +274,10 @@ def test_a_host_that_cannot_be_found_is_a_clear_error(host: str) -> None:
         VmcOutput(host, 39539)
 
 
-def test_localhost_is_where_ipv4_programs_listen(receiver: Receiver) -> None:
+def test_localhost_is_where_ipv4_programs_listen(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On many machines it is ::1 first."""
+    found = [(family, socket.SOCK_DGRAM, 17, "", (host, receiver.port)) for family, host in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     output = VmcOutput("localhost", receiver.port)
     output.send(receiver, motion())
     assert receiver.messages()
@@ -314,6 +318,16 @@ def test_what_is_sent_is_the_driver_not_the_avatar() -> None:
     run(made, None, 1.0, 3.0)
     assert not made.motion().seen
     assert not made.motion().weights.any()
+
+
+def test_lids_close_once() -> None:
+    """A blink with a squint in it closes the lids as far as they close, not farther."""
+    made = Retargeter(ARKIT, RIG)
+    run(made, driver(), 2.0)
+    run(made, driver(eyeBlinkLeft=0.7, eyeBlinkRight=0.7, eyeSquintLeft=0.8, eyeSquintRight=0.8), 1.0, 2.0)
+    values = dict(zip(made.motion().names, made.motion().weights, strict=True))
+    assert values["eyeSquintLeft"] == pytest.approx(0.8, abs=0.02)
+    assert values["eyeBlinkLeft"] + CLOSURE["eyeSquint"] * values["eyeSquintLeft"] == pytest.approx(1.0, abs=0.02)
 
 
 def test_the_own_persons_motion_is_told_from_the_avatars_rest() -> None:
