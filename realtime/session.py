@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 
@@ -25,11 +25,13 @@ from realtime.pacing import FrameRateCap
 from realtime.packets import RenderedFrame, Tracking
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import Downlink, DownlinkFigures, DownlinkSettings, improve_downlink
+from realtime.rtc.farewell import close_peer
 from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.liveness import received
 from realtime.rtc.negotiation import Direction, answer_offer, prefer_codecs, sent_codec
 from realtime.rtc.trickle import Trickle
 from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
+from realtime.tasks import Tasks
 from realtime.tracks import AvatarTrack, CameraFrame, drain
 from realtime.viewer import Audience
 from realtime.worker import Action, Worker
@@ -41,7 +43,6 @@ SILENCE_TIMEOUT_S = 3.5
 """A page pings every second; one that says nothing and sends no frame for so long is gone: all it held is free within 5 s."""
 REPORT_EVERY_S = 1.0
 FAREWELL_S = 0.05
-CLOSE_TIMEOUT_S = 2.0
 MAX_BUFFERED_BYTES = 256 * 1024
 RETRY_AFTER_S = 5
 
@@ -121,7 +122,7 @@ class Session:
         self._downlink: Downlink | None = None
         self._uplink: Uplink | None = None
         self._channel: RTCDataChannel | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("a session", lambda: self.end("a task failed"))
         self._closing: asyncio.Task[None] | None = None
 
     async def start(self, offer_sdp: str) -> str:
@@ -150,8 +151,8 @@ class Session:
         answer = await answer_offer(self._peer, transceiver, offer_sdp)
         self._bend(transceiver, sent_codec(answer.sdp))
         await self._peer.setLocalDescription(answer)
-        self._keep(drain(transceiver.receiver.track, self._on_camera_frame, FrameRateCap(self._config.fps), self.metrics, self._clock))
-        self._keep(self._watch())
+        self._tasks.start(drain(transceiver.receiver.track, self._on_camera_frame, FrameRateCap(self._config.fps), self.metrics, self._clock))
+        self._tasks.start(self._watch())
         return self._peer.localDescription.sdp
 
     async def aclose(self) -> None:
@@ -187,17 +188,6 @@ class Session:
             )
         offer_addresses(self._peer, Addressing.of(self._config))
 
-    def _keep(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("a session's task failed; the session ends", exc_info=task.exception())
-            self.end("a task failed")
-
     def _begin_closing(self) -> asyncio.Task[None]:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
@@ -208,22 +198,14 @@ class Session:
         return self._closing
 
     async def _close(self) -> None:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
         viewers_left = asyncio.create_task(self.audience.aclose())
         if self._channel is not None and self._channel.readyState == "open":
             await asyncio.sleep(FAREWELL_S)
         if self._uplink is not None:
             self._uplink.close()
         self._avatar.stop()
-        try:
-            await asyncio.wait_for(self._peer.close(), CLOSE_TIMEOUT_S)
-        except TimeoutError:
-            logger.warning("session %s: the peer connection did not close in time", self.tag)
-        except Exception:
-            logger.warning("session %s: the peer connection did not close cleanly", self.tag, exc_info=True)
+        await close_peer(self._peer, f"session {self.tag}")
         await viewers_left
 
     async def _watch(self) -> None:

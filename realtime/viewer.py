@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from fractions import Fraction
 
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender
@@ -22,6 +22,7 @@ from realtime.pacing import CLOCK_HZ
 from realtime.packets import RenderedFrame
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.encoder import implementation
+from realtime.rtc.farewell import close_peer
 from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.keyframe_requests import pass_keyframe_requests
 from realtime.rtc.liveness import Liveness
@@ -30,6 +31,7 @@ from realtime.rtc.pacer import pace
 from realtime.rtc.playout import write_playout_delay
 from realtime.rtc.repeats import limit_repeats
 from realtime.rtc.trickle import Trickle
+from realtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,6 @@ CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 3.0
 """With the second between looks and the wait for an answer, a viewer that vanished is let go within 5 s."""
 LOOK_EVERY_S = 1.0
-CLOSE_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 5
 
 
@@ -86,7 +87,7 @@ class Viewer:
         self._clock = clock
         self._peer = RTCPeerConnection(own_configuration(config, time.time()))
         self._connected = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("a viewer", lambda: self.end("a task failed"))
         self._closing: asyncio.Task[None] | None = None
         self.trickle = Trickle(self._peer)
 
@@ -107,7 +108,7 @@ class Viewer:
         self._bend(transceiver.sender, track, queue)
         offer_addresses(self._peer, Addressing.of(self._config))
         await self._peer.setLocalDescription(answer)
-        self._keep(self._watch())
+        self._tasks.start(self._watch())
         return self._peer.localDescription.sdp
 
     def end(self, reason: str) -> None:
@@ -126,17 +127,6 @@ class Viewer:
         limit_repeats(sender, lambda: 1000 * self._config.bitrate, lambda: None, self._clock)
         write_playout_delay(sender)
 
-    def _keep(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("a viewer's task failed; the viewer ends", exc_info=task.exception())
-            self.end("a task failed")
-
     def _begin_closing(self) -> asyncio.Task[None]:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
@@ -144,19 +134,11 @@ class Viewer:
         return self._closing
 
     async def _close(self) -> None:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
         for sender in self._peer.getSenders():
             if sender.track is not None:
                 sender.track.stop()
-        try:
-            await asyncio.wait_for(self._peer.close(), CLOSE_TIMEOUT_S)
-        except TimeoutError:
-            logger.warning("a viewer's peer connection did not close in time")
-        except Exception:
-            logger.warning("a viewer's peer connection did not close cleanly", exc_info=True)
+        await close_peer(self._peer, "a viewer")
 
     async def _watch(self) -> None:
         """Is the viewer still there?"""

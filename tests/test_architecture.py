@@ -29,7 +29,7 @@ ONLY_IN = {
     "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tracks.py", "viewer.py", "worker.py"}
+MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "worker.py"}
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 
