@@ -29,6 +29,8 @@ PER_DEVIATION = 1.0 / 3.0
 class BestSettings:
     window_s: float = 5.0
     """How far back a neutral look is searched."""
+    shortest_s: float = 0.5
+    """A face seen for less than this was not seen at rest."""
     least: int = 6
     """Frames that must be usable, or there is nothing to choose from."""
     taken: int = 9
@@ -91,8 +93,10 @@ class BestFrame:
             Unprocessable: there was none; the message says what it lacked.
         """
         settings = self._settings
-        if len(self._frames) < settings.least:
+        if not self._frames:
             raise Unprocessable(f"no face was seen in the last {settings.window_s:g} seconds: look at the camera and try again")
+        if self._frames[-1][0] - self._frames[0][0] < settings.shortest_s:
+            raise Unprocessable("your face has only just come into view: relax for a moment and try again")
         frames = [frame for _, frame in self._frames]
         expression = np.stack([frame.expression for frame in frames])
         excess = self._excess(frames, expression)

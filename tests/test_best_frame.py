@@ -118,6 +118,15 @@ def test_before_any_face_there_is_none() -> None:
         Retargeter(ARKIT, RIG).calibrate(Calibration.BEST)
 
 
+def test_a_face_that_just_came_is_waited_for() -> None:
+    made = Retargeter(ARKIT, RIG)
+    run(made, REST, 0.4)
+    with pytest.raises(Unprocessable, match="only just come into view"):
+        made.calibrate(Calibration.BEST)
+    run(made, REST, 0.3, 0.4)
+    made.calibrate(Calibration.BEST)
+
+
 def test_another_driver_and_another_clock_begin_anew(retargeter: Retargeter) -> None:
     shown(retargeter, [REST] * 60, 2.0)
     retargeter.forget()

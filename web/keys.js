@@ -7,7 +7,7 @@
 /** What the help dialog lists. */
 export const SHORTCUTS = Object.freeze([
   { keys: ['X'], text: 'Calibrate: look neutral' },
-  { keys: ['F'], text: 'Find my neutral look, in the last five seconds' },
+  { keys: ['F'], text: 'Find my neutral look by itself' },
   { keys: ['1', '9'], text: 'Choose an avatar', range: true },
   { keys: ['B'], text: 'Next background' },
   { keys: ['M'], text: 'Mirror' },
