@@ -33,6 +33,7 @@ from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import DownlinkSettings, improve_downlink
 from realtime.rtc.uplink import improve_uplink
 from tests.fakes import read_stamp
+from tests.frames import frames_of
 
 CLOCK_HZ = 90_000
 CAMERA = DownlinkSettings(Encoder.AUTO, BitrateRange(start=2_500_000, lowest=100_000, highest=2_500_000))
@@ -123,12 +124,7 @@ class Received:
     messages: list[dict[str, Any]] = field(default_factory=list)
 
     async def take(self, track: MediaStreamTrack, keep: bool) -> None:
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            assert isinstance(frame, av.VideoFrame)
+        async for frame in frames_of(track):
             self.at.append(time.monotonic())
             self.pts_s.append(frame.time or 0.0)
             planes = planes_of(frame)

@@ -21,6 +21,7 @@ from aiortc.mediastreams import MediaStreamError
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.uplink import Uplink, improve_uplink
 from tests.fakes import read_stamp, stamp
+from tests.frames import frames_of
 from tests.relay import Relay, relaying
 
 SIZE, FPS, CLOCK_HZ = 256, 30, 90_000
@@ -93,12 +94,7 @@ class LossyCall:
     """When each frame came, and the number read in it."""
 
     async def take(self, track: MediaStreamTrack) -> None:
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            assert isinstance(frame, av.VideoFrame)
+        async for frame in frames_of(track):
             self.shown.append((time.monotonic(), read_stamp(np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)[:SIZE])))
 
     def longest_pause_s(self, since_s: float) -> float:

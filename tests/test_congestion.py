@@ -28,6 +28,7 @@ from realtime.rtc.downlink import Downlink, DownlinkSettings, improve_downlink
 from realtime.rtc.ladder import STEPS
 from realtime.rtc.uplink import improve_uplink
 from tests.fakes import read_stamp, stamp
+from tests.frames import frames_of
 from tests.peers import until
 from tests.relay import Path, Relay, relaying
 
@@ -76,12 +77,7 @@ class Call:
     shown: list[tuple[float, int, float]] = field(default_factory=list)
 
     async def take(self, track: MediaStreamTrack) -> None:
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            assert isinstance(frame, av.VideoFrame)
+        async for frame in frames_of(track):
             now = time.monotonic()
             number = read_stamp(np.asarray(cv2.resize(frame.to_ndarray(format="gray"), (SIZE, SIZE)), np.uint8))
             if number is not None:

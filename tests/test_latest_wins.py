@@ -14,6 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from realtime.rtc.uplink import improve_uplink
 from tests.fakes import Behaviour, FakeFactory, config, read_stamp
+from tests.frames import frames_of
 from tests.peers import calling, house
 from tests.relay import Path, relaying
 
@@ -44,12 +45,7 @@ class Camera(MediaStreamTrack):
 async def ages_of(track: MediaStreamTrack, ages: list[float]) -> None:
     """How old the webcam frame behind each picture is when the picture comes, compared with the first: the stamps count from the first webcam frame."""
     first: float | None = None
-    while True:
-        try:
-            frame = await track.recv()
-        except MediaStreamError:
-            return
-        assert isinstance(frame, av.VideoFrame)
+    async for frame in frames_of(track):
         stamp = read_stamp(np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)[: frame.height])
         if stamp is None:
             continue

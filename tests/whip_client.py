@@ -15,7 +15,6 @@ import numpy as np
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
-from aiortc.mediastreams import MediaStreamError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
@@ -28,6 +27,7 @@ from realtime.signaling import build_application
 from realtime.viewer import Viewer
 from realtime.worker import Worker
 from tests import fakes
+from tests.frames import frames_of
 from tests.serving import ROOT
 
 OFFER = {"Content-Type": "application/sdp"}
@@ -71,12 +71,7 @@ class Client:
 
 
 async def _read(track: MediaStreamTrack, stamps: list[int | None]) -> None:
-    while True:
-        try:
-            frame = await track.recv()
-        except MediaStreamError:
-            return
-        assert isinstance(frame, av.VideoFrame)
+    async for frame in frames_of(track):
         stamps.append(fakes.read_stamp(np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)[: frame.height]))
 
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from tests.benchmarks.latency_browser import measure_in_browser
 from tests.benchmarks.report import emit, machine
 from tests.fakes import read_stamp, stamp
+from tests.frames import frames_of
 from tests.loopback_client import improve, planes_of, prefer
 from tests.processes import ServerProcess, server_process
 from tests.serving import ROOT
@@ -92,13 +93,8 @@ class StampedCamera(MediaStreamTrack):
 async def watch(track: MediaStreamTrack, camera: StampedCamera, samples: list[Sample]) -> None:
     """Reads the stamps of what comes back, each number once."""
     seen = set()
-    while True:
-        try:
-            frame = await track.recv()
-        except MediaStreamError:
-            return
+    async for frame in frames_of(track):
         now = time.perf_counter()
-        assert isinstance(frame, av.VideoFrame)
         number = read_stamp(planes_of(frame)[: frame.height])
         if number in camera.sent_at and number not in seen:
             seen.add(number)

@@ -23,9 +23,9 @@ import aiohttp
 import numpy as np
 import psutil
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
 
 from tests.benchmarks.report import emit, machine
+from tests.frames import frames_of
 from tests.loopback_client import Camera, Clip, Options, improve, prefer
 from tests.processes import server_process
 from tests.serving import ROOT
@@ -80,11 +80,7 @@ class Caller:
         await self.peer.close()
 
     async def _drain(self, track: MediaStreamTrack) -> None:
-        while True:
-            try:
-                await track.recv()
-            except MediaStreamError:
-                return
+        async for _ in frames_of(track):
             self.frames += 1
 
     async def _ping(self, channel: Any) -> None:

@@ -110,3 +110,14 @@ def headcast(browser: Browser, server: ServerProcess) -> Iterator[Headcast]:
     """The page in a fresh context, desktop-sized; its session is gone when the test ends."""
     with browser.new_context(viewport=DESKTOP) as context:
         yield Headcast(context.new_page(), server.url)
+
+
+@pytest.fixture(scope="module")
+def small_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with one place, which these tests may kill as long as they start it again."""
+    process = ServerProcess(tmp_path_factory.mktemp("small") / "server.log", "--max-sessions", "1")
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()

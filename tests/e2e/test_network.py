@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path as File
-
-import pytest
 
 from tests.e2e.browser import Headcast, eventually
 from tests.e2e.conftest import MakeBrowser
@@ -19,17 +16,6 @@ NO_FAREWELL = """
 const stock = window.fetch;
 window.fetch = (url, options) => (options?.method === 'DELETE' ? Promise.reject(new TypeError('cut')) : stock(url, options));
 """
-
-
-@pytest.fixture(scope="module")
-def lonely_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with one place."""
-    process = ServerProcess(tmp_path_factory.mktemp("lonely") / "server.log", "--max-sessions", "1")
-    try:
-        process.start()
-        yield process
-    finally:
-        process.stop()
 
 
 def test_the_offer_waits_for_no_address_and_those_found_later_are_taken(headcast: Headcast) -> None:
@@ -68,28 +54,28 @@ def test_a_network_that_changes_is_followed(headcast: Headcast, server: ServerPr
         assert server.sessions() == 1
 
 
-def test_a_reload_takes_its_own_place_again(make_browser: MakeBrowser, face_camera: File, lonely_server: ServerProcess) -> None:
+def test_a_reload_takes_its_own_place_again(make_browser: MakeBrowser, face_camera: File, small_server: ServerProcess) -> None:
     """The server hears nothing of the old page's end, and has one place only."""
     with make_browser(face_camera) as browser, browser.new_page() as page, relayed(page) as network:
         page.add_init_script(NO_FAREWELL)
-        headcast = Headcast(page, lonely_server.url).go_live()
+        headcast = Headcast(page, small_server.url).go_live()
         network.cut()
         page.reload()
         page.wait_for_selector("body[data-phase=idle]")
-        assert lonely_server.sessions() == 1
+        assert small_server.sessions() == 1
         headcast.start()
         headcast.wait_phase("live")
-        assert lonely_server.sessions() == 1
+        assert small_server.sessions() == 1
 
 
-def test_a_tab_that_dies_is_let_go(make_browser: MakeBrowser, face_camera: File, lonely_server: ServerProcess) -> None:
+def test_a_tab_that_dies_is_let_go(make_browser: MakeBrowser, face_camera: File, small_server: ServerProcess) -> None:
     with make_browser(face_camera) as browser, browser.new_context() as context:
         page = context.new_page()
         with relayed(page) as network:
-            Headcast(page, lonely_server.url).go_live()
+            Headcast(page, small_server.url).go_live()
             network.cut()
             context.set_offline(True)
             gone = time.monotonic()
             page.close()
-            eventually(lambda: lonely_server.sessions() == 0, "the session to end")
+            eventually(lambda: small_server.sessions() == 0, "the session to end")
             assert time.monotonic() - gone < SESSIONS_FREED_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +16,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 REFUSE = "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('{message}', '{name}'); }};"
-
-
-@pytest.fixture(scope="module")
-def small_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with one place, which these tests may kill as long as they start it again."""
-    process = ServerProcess(tmp_path_factory.mktemp("small") / "server.log", "--max-sessions", "1")
-    try:
-        process.start()
-        yield process
-    finally:
-        process.stop()
 
 
 def test_face_lost_and_found(make_browser: MakeBrowser, leaving_camera: Path, server: ServerProcess, artefacts: Path) -> None:
