@@ -115,3 +115,13 @@ def test_curves_are_a_picture(tmp_path: Path) -> None:
     root = ET.parse(tmp_path / "curves.svg").getroot()
     assert len(root.findall("{http://www.w3.org/2000/svg}svg")) == 4
     assert puppet.correlations(one, one, 0.0)["yaw"] == 1.0
+
+
+def test_an_avatar_that_keeps_its_lips_closed_is_seen() -> None:
+    time_s, gap = np.arange(40) / 20.0, puppet.SIGNALS.index("lip_gap")
+    values = np.zeros((40, len(puppet.SIGNALS)))
+    values[:, gap] = np.linspace(0.0, 0.39, 40)
+    driver, avatar = puppet.Signals(time_s, values), puppet.Signals(time_s, np.where(values < 0.05, 0.0, values))
+    found = puppet.lips_by_opening(driver, avatar, 0.0)
+    assert found["0.01-0.03"]["closed"] == 1.0
+    assert found["0.12-0.2"] == {"frames": 8, "avatar": pytest.approx(0.155, abs=0.01), "closed": 0.0}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -50,6 +51,8 @@ SIGNALS = (*COEFFICIENTS, "lip_gap", "lid_gap", "yaw")
 """Gaps in distances of the eyes (lids: mean of both); yaw of the line through the temples, radians."""
 LIVELY = {"jawOpen": 0.05, "lip_gap": 0.02, "lid_left": 0.05, "lid_right": 0.05, "lid_gap": 0.01, "smile": 0.03, "yaw": 0.02}
 LIVELY_OTHERWISE = 0.03
+OPENINGS = (0.0, 0.01, 0.03, 0.06, 0.09, 0.12, 0.2, 0.4)
+"""Of the lips, in distances of the eyes; within the first range they are closed."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def measure(
         "mean_of_avatars_over_echo": {
             name: round(float(np.mean([figures[avatar][name] for avatar in avatars])) / figures["echo"][name], 3) for name in SIGNALS
         },
+        "lips_by_opening": {avatar: lips_by_opening(signals["driver"], signals[avatar], lags[avatar]) for avatar in avatars},
         "amplitude_over_driver": {avatar: _amplitudes(signals["driver"], signals[avatar]) for avatar in avatars},
     }, signals
 
@@ -130,6 +134,19 @@ def best_lag(driver: Signals, avatar: Signals) -> float:
     lags = np.arange(0.0, LARGEST_LAG_S, 0.01)
     totals = [sum(found[name] for name in lively) for found in (correlations(driver, avatar, float(lag)) for lag in lags)]
     return float(lags[int(np.argmax(totals))])
+
+
+def lips_by_opening(driver: Signals, avatar: Signals, lag_s: float) -> dict[str, dict[str, float]]:
+    """For ranges of the driver's lip gap: how many frames, the median of the avatar's gap in them, and in what share of them its lips are closed."""
+    column = SIGNALS.index("lip_gap")
+    opened = np.interp(driver.time_s + lag_s, avatar.time_s, np.nan_to_num(avatar.values[:, column]))
+    found = {}
+    for low, high in pairwise(OPENINGS):
+        inside = (driver.values[:, column] >= low) & (driver.values[:, column] < high)
+        if inside.any():
+            median, closed = float(np.median(opened[inside])), float((opened[inside] < OPENINGS[1]).mean())
+            found[f"{low:g}-{high:g}"] = {"frames": int(inside.sum()), "avatar": round(median, 3), "closed": round(closed, 2)}
+    return found
 
 
 def _pictures(head: HeadModel, clip: Followed, fps: float, name: str, every: int) -> Iterator[Image]:
