@@ -13,9 +13,10 @@ from models.head import HeadModel, HeadParams, load_head
 from models.landmarker import COEFFICIENT_NAMES, FaceLandmarker
 from models.rotations import to_axis_angle, to_matrix
 from models.solving.landmark_model import landmark_model
+from models.weights import weight_path
 from realtime.gallery import FIRST, SHIPPED
 from realtime.packets import FaceObservation, Tracking, VideoPacket
-from realtime.reenactor import HEAD, installed_weights, load_avatar, rig_of
+from realtime.reenactor import HEAD, LANDMARKER, load_avatar, rig_of
 from realtime.regression import ParameterSolver, SolverSettings
 from realtime.retarget import AvatarRig, Retargeter
 from realtime.tracking import FaceTracker
@@ -53,7 +54,7 @@ def frames() -> list[Image]:
 
 @pytest.fixture(scope="module")
 def seen(frames: list[Image]) -> list[FaceObservation]:
-    tracker = FaceTracker(FaceLandmarker(installed_weights(), 1))
+    tracker = FaceTracker(FaceLandmarker(weight_path(LANDMARKER), 1))
     return [tracker.track(VideoPacket(frame, index * FRAME_S, index * FRAME_S)) for index, frame in enumerate(frames)]
 
 
@@ -219,7 +220,7 @@ def spoiled(image: Image, way: str) -> Image:
 
 @pytest.mark.parametrize("way", ["dark", "blurred", "coarse", "hand", "half", "black"])
 def test_bad_pictures_do_not_make_the_avatar_jump(head: HeadModel, rig: AvatarRig, frames: list[Image], way: str) -> None:
-    tracker = FaceTracker(FaceLandmarker(installed_weights(), 1))
+    tracker = FaceTracker(FaceLandmarker(weight_path(LANDMARKER), 1))
     observations = []
     for index, frame in enumerate(frames):
         image = spoiled(frame, way) if CALM <= index < CALM + 20 else frame
@@ -233,7 +234,7 @@ def test_a_profile_and_back(head: HeadModel, rig: AvatarRig) -> None:
     clip = rendered_clip(head, SCENES[0], 0.0)
     yaw = np.radians(95.0) * np.sin(np.linspace(0.0, np.pi, 75)) ** 2
     turned = [replace(clip.resting, neck=np.array([0.0, angle, 0.0], np.float32), translation=clip.truth[0].translation) for angle in yaw]
-    tracker = FaceTracker(FaceLandmarker(installed_weights(), 1))
+    tracker = FaceTracker(FaceLandmarker(weight_path(LANDMARKER), 1))
     packets = replace(clip, truth=clip.truth[:30] + turned + clip.truth[:20]).packets()
     observations = [tracker.track(packet) for packet in packets]
     assert any(each.tracking is Tracking.LOST for each in observations)
