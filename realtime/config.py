@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from realtime.packets import DriveMode
 
@@ -115,8 +115,8 @@ class ServerConfig:
     """Video bitrate at the start, in kbit/s; 100…50000."""
     min_bitrate: int = 100
     """Lowest video bitrate on a narrow network, in kbit/s; 30…50000."""
-    max_bitrate: int = 4000
-    """Highest video bitrate on a wide one, in kbit/s; 100…50000."""
+    max_bitrate: int = 2500
+    """Highest video bitrate on a wide one, in kbit/s; 100…50000. More bits take longer on every part of the way."""
     ice_servers: tuple[IceServer, ...] = ()
     """None by default: then nothing outside this machine is ever asked."""
     turn_secret: str | None = field(default=None, repr=False)
@@ -324,7 +324,18 @@ def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Ser
                 values[name] = read(given)  # type: ignore[operator]
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
-    return _checked(ServerConfig(**values))  # type: ignore[arg-type]
+    return _checked(ServerConfig(**_with_bitrates(values)))  # type: ignore[arg-type]
+
+
+def _with_bitrates(values: dict[str, object]) -> dict[str, object]:
+    """A bitrate that was asked for moves the bounds that were not, and a bound the start."""
+    defaults = ServerConfig()
+    start, lowest, highest = (cast(int, values.get(name, getattr(defaults, name))) for name in ("bitrate", "min_bitrate", "max_bitrate"))
+    if "bitrate" not in values:
+        start = max(lowest, min(start, highest))
+    if "max_bitrate" not in values:
+        highest = max(start, highest)
+    return {**values, "bitrate": start, "min_bitrate": lowest, "max_bitrate": highest}
 
 
 def _checked(config: ServerConfig) -> ServerConfig:

@@ -235,3 +235,10 @@ def test_a_queue_on_the_way_holds_the_target_and_a_long_one_lowers_it() -> None:
     assert after(0.02) == RANGE.highest
     assert after(0.1) == RANGE.start
     assert 0.4 * RANGE.start < after(0.4) < 0.75 * RANGE.start
+
+
+def test_what_left_long_ago_is_forgotten_even_if_nobody_asks() -> None:
+    governor = BitrateGovernor(BitrateRange(start=2_500_000, lowest=100_000, highest=2_500_000))
+    for step in range(10_000):
+        governor.sent(1200, step / 240)
+    assert len(governor._sent) < 300

@@ -84,9 +84,8 @@ def test_environment_and_its_precedence() -> None:
         "--max-sessions 0",
         "--encoder av1",
         "--codec vp8",
-        "--bitrate 6000",
         "--bitrate 200 --min-bitrate 300",
-        "--max-bitrate 2000",
+        "--max-bitrate 2000 --min-bitrate 2001",
         "--min-bitrate 5",
         "--bitrate 5",
         "--bitrate 2.5M",
@@ -194,3 +193,12 @@ def test_a_range_of_ports() -> None:
 @pytest.mark.parametrize(("encoder", "codec"), [("auto", Codec.AUTO), ("vp8", Codec.VP8), ("x264", Codec.H264), ("nvenc", Codec.H264)])
 def test_the_encoder_decides_what_is_negotiated(encoder: str, codec: Codec) -> None:
     assert read_config(["--encoder", encoder], {}).codec is codec
+
+
+@pytest.mark.parametrize(
+    ("flags", "start", "highest"),
+    [("", 2500, 2500), ("--bitrate 6000", 6000, 6000), ("--bitrate 900", 900, 2500), ("--max-bitrate 2000", 2000, 2000), ("--min-bitrate 3000", 3000, 3000)],
+)
+def test_a_bitrate_alone_moves_the_others_as_far_as_it_must(flags: str, start: int, highest: int) -> None:
+    config = read_config(flags.split(), {})
+    assert (config.bitrate, config.max_bitrate) == (start, highest)

@@ -68,12 +68,12 @@ class BitrateGovernor:
         """`size` bytes left. Also lets the target grow for the time that has passed."""
         self._sent.append((now_s, size))
         self._sent_bytes += size
+        self._forget(now_s)
         self._grow(now_s)
 
     def sending(self, now_s: float) -> float:
         """Bits a second that really left, over the last second."""
-        while self._sent and now_s - self._sent[0][0] > _WINDOW_S:
-            self._sent_bytes -= self._sent.popleft()[1]
+        self._forget(now_s)
         return 8 * self._sent_bytes / _WINDOW_S
 
     def estimate(self, bitrate: int, now_s: float) -> None:
@@ -109,6 +109,10 @@ class BitrateGovernor:
             self._jammed_at = round(_RELIEF * self.target)
             self._lower(self._jammed_at)
             self._wait(now_s + _CALM_S)
+
+    def _forget(self, now_s: float) -> None:
+        while self._sent and now_s - self._sent[0][0] > _WINDOW_S:
+            self._sent_bytes -= self._sent.popleft()[1]
 
     @staticmethod
     def _recently(then_s: float | None, now_s: float) -> bool:
