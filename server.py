@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import asyncio
+import gc
 import logging
 import signal
 import ssl
@@ -75,6 +76,8 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
             print(f"headcast: {worker.failure}", file=sys.stderr)
             logger.info("warming up failed", exc_info=worker.failure)
             return 1
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: later collections look at sessions only, so they are quick, and soon enough for those that ended
         if not stopped.is_set():
             print(f"Headcast is ready: {url_of(config, runner.addresses[0][1])}", flush=True)
         await stopping

@@ -135,10 +135,11 @@ class Seat:
             self._step(self._reenactor, frame, clock)
 
     def close(self) -> None:
-        """Frees the avatar; nothing is asked of the seat afterwards."""
+        """Frees the avatar, at once: its megabytes do not wait for the session to be collected. Nothing is asked of the seat afterwards."""
         self._failed = True
-        if self._reenactor is not None:
-            self._reenactor.close()
+        reenactor, self._reenactor, self._newest = self._reenactor, None, None
+        if reenactor is not None:
+            reenactor.close()
 
     def _create(self) -> None:
         try:
@@ -248,22 +249,30 @@ class Worker:
         except Exception as error:
             self.failure = error
         self.warmed.set()
-        while (seat := self._next()) is not None:
-            try:
-                seat.work(self._clock)
-            except Exception:
-                logger.exception("a listener failed")
+        while self._turn():
+            pass
         self._clear_away(self._seats)
+
+    def _turn(self) -> bool:
+        """Lets whoever is next do one piece of work, and then holds on to nobody while there is none. False: closing."""
+        seat = self._next()
+        if seat is None:
+            return False
+        try:
+            seat.work(self._clock)
+        except Exception:
+            logger.exception("a listener failed")
+        return True
 
     def _next(self) -> Seat | None:
         """The seat whose turn it is, which then goes to the end of the line; waits for work. None: closing."""
         with self._condition:
             while not self._closing:
                 self._clear_away(self._left)
-                for position, seat in enumerate(self._seats):
-                    if seat.has_work():
-                        self._seats.append(self._seats.pop(position))
-                        return seat
+                position = next((position for position, seat in enumerate(self._seats) if seat.has_work()), None)
+                if position is not None:
+                    self._seats.append(self._seats.pop(position))
+                    return self._seats[-1]
                 self._condition.wait()
         self._clear_away(self._left)
         return None

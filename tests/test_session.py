@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -235,6 +237,23 @@ async def test_an_offer_that_cannot_be_answered_replaces_nothing() -> None:
         with pytest.raises(ServerFull):
             await server.sessions.open(other.sdp, "ada", replaces="unknown")
         await live(session, peer)
+
+
+async def test_nothing_keeps_a_session_that_has_ended() -> None:
+    async with house() as server:
+        sessions = []
+        for farewell in (True, False, True):
+            async with calling() as peer:
+                session = await server.call(peer)
+                await live(session, peer)
+                if farewell:
+                    await session.aclose()
+            await until(lambda: len(server.sessions) == 0)
+            sessions.append(weakref.ref(session))
+        del session, peer
+        await asyncio.sleep(0.1)
+        gc.collect()
+        assert [each() for each in sessions] == [None] * 3
 
 
 async def test_the_cap_holds_under_a_flood() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -268,6 +269,18 @@ def test_what_a_left_seat_held_is_freed_by_the_worker(worker: Worker) -> None:
     assert factory.made[1].calls == []
     worker.close()
     assert factory.made[1].calls == ["close"]
+
+
+def test_a_left_seat_holds_no_avatar_any_more(desk: Desk) -> None:
+    seat = desk.worker.seat("ada", Ear(), SessionMetrics())
+    desk.rest()
+    seat.offer(Camera())
+    avatar = weakref.ref(desk.factory.made.pop())
+    assert avatar() is not None
+    seat.close()
+    seat.close()
+    assert avatar() is None
+    assert not seat.has_work()
 
 
 def test_stages_and_queue_age_are_measured(desk: Desk) -> None:
