@@ -8,7 +8,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import asyncio
-import gc
 import logging
 import signal
 import ssl
@@ -21,6 +20,7 @@ from aiohttp import web
 from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes, read_config_or_exit
 from realtime.errors import HeadcastError
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
+from realtime.memory import settle
 from realtime.reenactor import StageFactory, load_avatar
 from realtime.rtc.encoder import check_encoder
 from realtime.sessions import Sessions
@@ -76,8 +76,7 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
             print(f"headcast: {worker.failure}", file=sys.stderr)
             logger.info("warming up failed", exc_info=worker.failure)
             return 1
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays: later collections look at sessions only, so they are quick, and soon enough for those that ended
+        settle()
         if not stopped.is_set():
             print(f"Headcast is ready: {url_of(config, runner.addresses[0][1])}", flush=True)
         await stopping
