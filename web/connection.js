@@ -1,10 +1,10 @@
 /** One WebRTC connection: the camera's track up, the avatar's down, the control channel beside them. */
 
 import { ControlChannel } from './control.js';
+import { fetchIceServers } from './ice.js';
 
 /** @typedef {import('./state.js').WaitReason} WaitReason */
 
-const ICE_SERVERS_MS = 1000;
 const GATHER_MS = 5000;
 const PATCH_MS = 5000;
 const OFFER_MS = 20000;
@@ -126,15 +126,9 @@ export class Connection {
     }
   }
 
-  /** STUN and TURN servers, where the server's owner has configured some; without them addresses of this network have to do. */
   async #useIceServers() {
-    try {
-      const response = await fetch('ice-servers', { signal: AbortSignal.timeout(ICE_SERVERS_MS) });
-      const { ice_servers: iceServers } = await response.json();
-      if (iceServers.length) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
-    } catch {
-      // the offer will tell whether the server is there
-    }
+    const iceServers = await fetchIceServers();
+    if (iceServers.length) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
   }
 
   /** A talking face needs every frame more than it needs every pixel. */

@@ -1,20 +1,15 @@
 /** Shows one session's avatar and nothing else (WHEP), for a browser source of OBS: watch.html?session=NAME. Comes back by itself when the session does. */
 
+import { fetchIceServers } from './ice.js';
+
 const RETRY_MS = 1000;
 const POST_MS = 10000;
 const CONNECT_MS = 10000;
-const ICE_SERVERS_MS = 1000;
 
 const session = new URLSearchParams(location.search).get('session') ?? '';
 const video = /** @type {HTMLVideoElement} */ (document.querySelector('video'));
 /** @type {string|null} where this viewer can be ended */
 let resource = null;
-
-/** @returns {Promise<RTCIceServer[]>} STUN and TURN servers, where the server's owner has configured some */
-async function iceServers() {
-  const response = await fetch('ice-servers', { signal: AbortSignal.timeout(ICE_SERVERS_MS) });
-  return (await response.json()).ice_servers;
-}
 
 /**
  * @param {RTCPeerConnection} peer
@@ -36,7 +31,7 @@ function over(peer, transport) {
 
 /** One connection, from the offer to its end. */
 async function watch() {
-  const peer = new RTCPeerConnection({ iceServers: await iceServers(), bundlePolicy: 'max-bundle' });
+  const peer = new RTCPeerConnection({ iceServers: await fetchIceServers(), bundlePolicy: 'max-bundle' });
   try {
     const { receiver } = peer.addTransceiver('video', { direction: 'recvonly' });
     if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
