@@ -35,6 +35,14 @@ class RelayedPage:
             body["sdp"] = asyncio.run_coroutine_threadsafe(self._relay(body["sdp"]), self._loop).result(10)
         route.fulfill(response=response, json=body)
 
+    @staticmethod
+    def hide_addresses(route: Route) -> None:
+        """Takes the page's own addresses, which it sends after its offer: knowing them, the server would go round the relay."""
+        if route.request.method == "PATCH":
+            route.fulfill(status=204)
+        else:
+            route.continue_()
+
     def cut(self) -> None:
         """Nothing passes any more on the connections that there are."""
         for relay in self.relays:
@@ -59,11 +67,13 @@ def relayed(page: Page, up: Path | None = None, down: Path | None = None) -> Ite
     thread.start()
     network = RelayedPage(loop, up or Path(), down or Path())
     page.route("**/offer", network.answer)
+    page.route("**/sessions/*", network.hide_addresses)
     try:
         yield network
     finally:
         if not page.is_closed():
             page.unroute("**/offer")
+            page.unroute("**/sessions/*")
         asyncio.run_coroutine_threadsafe(network.aclose(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
