@@ -9,7 +9,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +60,26 @@ class Done:
     fitted: Fitted
 
 
-def through(folder: Path, truth: Truth, options: Options) -> Done:
-    """As `all` does it, but that the dataset is there already."""
+def through(folder: Path, truth: Truth, options: Options, plan: FitPlan, teaching: RegistrationPlan) -> Done:
+    """As `all` does it, in a process of its own, but that the dataset is there already."""
     run = RunDir(folder)
     with run.locked():
         prepare(run, options, False)
         with run.work("dataset", fingerprints(run, options)["dataset"]):
             save_clip(run.folder("dataset"), truth.clip)
-        run_stages(run, options, STAGES[1:], Progress())
-        write_report(run)
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+        alone.submit(stages_after_the_dataset, folder, options, plan, teaching).result()
+    run = RunDir(folder)
     report = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
     return Done(run, truth, options, report, Fitted.load(run.folder("fit") / "fit.npz"))
+
+
+def stages_after_the_dataset(folder: Path, options: Options, plan: FitPlan, teaching: RegistrationPlan) -> None:
+    fit.PLANS["quick"], bake.PLANS["quick"] = plan, teaching
+    run = RunDir(folder)
+    with run.locked():
+        run_stages(run, options, STAGES[1:], Progress())
+        write_report(run)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +91,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, options: Options) -> Done:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit.PLANS, "quick", SMALL)
-        patch.setitem(bake.PLANS, "quick", TEACHING)
-        return through(tmp_path_factory.mktemp("runs") / "theo", synthetic_clip(without=("hair",)), options)
+    return through(tmp_path_factory.mktemp("runs") / "theo", synthetic_clip(without=("hair",)), options, SMALL, TEACHING)
 
 
 def off_degrees(fitted: Fitted, truth: Fitted) -> NDArray[np.float64]:
@@ -236,13 +244,12 @@ def test_a_head_without_landmarks_is_refused(tmp_path: Path, options: Options) -
         fit.the_head(replace(options, head=tmp_path / "head.safetensors"))
 
 
-def test_a_head_in_flame_s_shape_goes_through_every_stage(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_in_flame_s_shape_goes_through_every_stage(tmp_path: Path, options: Options) -> None:
     """Shapes without ARKit names, a jaw that is a joint, pose correctives; very small."""
     head = open_head_as_flame()
     save_head(tmp_path / "head.safetensors", head)
-    monkeypatch.setitem(fit.PLANS, "quick", TINY)
-    monkeypatch.setitem(bake.PLANS, "quick", replace(bake.PLANS["quick"], points=60, starts=1))
-    done = through(tmp_path / "flame", synthetic_clip(count=16, size=256), replace(options, head=tmp_path / "head.safetensors"))
+    teaching = replace(bake.PLANS["quick"], points=60, starts=1)
+    done = through(tmp_path / "flame", synthetic_clip(count=16, size=256), replace(options, head=tmp_path / "head.safetensors"), TINY, teaching)
     avatar: AvatarFile = read_avatar(done.run.avatar)
     assert avatar.head_layout == "flame-like"
     assert avatar.expression_names == head.expression_names
