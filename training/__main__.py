@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from models.errors import BadFile, ModelError
+from models.weights import read_manifest, weights_folder
 from training.errors import MachineError, TrainingError
 from training.pipeline import options_of, prepare, run_stages
 from training.progress import ConsoleProgress, Progress, duration
 from training.run_dir import RunDir
 from training.stages import STAGES, Options
+from training.supervised import PREVIEWS, JsonProgress, end_with
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 NAME = re.compile(r"\w[\w .-]{0,63}")
@@ -53,7 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("clip", type=Path)
     check.add_argument("--threads", type=int, default=_cores())
     check.add_argument("--quiet", action="store_true", help="no progress")
+    check.add_argument("--json", action="store_true", help="what is in the clip and the findings, as one JSON object on standard output")
     check.set_defaults(run=_check)
+
+    probe = commands.add_parser("probe", help="whether a file is a video that can be read, told at once, as JSON", allow_abbrev=False)
+    probe.add_argument("clip", type=Path)
+    probe.set_defaults(run=_probe)
+
+    ready = commands.add_parser("ready", help="whether all is installed that training needs", allow_abbrev=False)
+    ready.set_defaults(run=_ready)
 
     every = commands.add_parser("all", help="all stages: a clip in, an avatar and a report out", allow_abbrev=False)
     _clip_arguments(every, required=True)
@@ -102,7 +114,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--granted-by", help="who agreed to it (default: the subject)")
     parser.add_argument("--threads", type=int, help="default: as many as there are processors")
     parser.add_argument("--force", action="store_true", help="make anew what is done already; replace a run of another clip")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--quiet", action="store_true", help="no progress")
+    told.add_argument(
+        "--supervised", action="store_true", help="for a program: progress as JSON lines, pictures in the run's previews; ends when standard input does"
+    )
     parser.set_defaults(run=_train, clip=None, from_nha=None)
 
 
@@ -124,6 +140,9 @@ def _check(given: argparse.Namespace) -> int:
     from training.check import check
 
     findings = check(given.clip, _progress(given), given.threads)
+    if given.json:
+        print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+        return BAD_INPUT if any(finding.refuses for finding in findings) else DONE
     for finding in findings:
         print(finding)
     if any(finding.refuses for finding in findings):
@@ -132,9 +151,28 @@ def _check(given: argparse.Namespace) -> int:
     return DONE
 
 
+def _probe(given: argparse.Namespace) -> int:
+    from training.video import open_video
+
+    video = open_video(given.clip)
+    print(json.dumps({"width": video.width, "height": video.height, "seconds": round(video.seconds, 2), "frames": len(video.ticks)}))
+    return DONE
+
+
+def _ready(given: argparse.Namespace) -> int:
+    missing = [name for name in ("scipy", "threadpoolctl") if importlib.util.find_spec(name) is None]
+    missing += [weight.name for weight in read_manifest() if not (weights_folder() / weight.name).is_file()]
+    if missing:
+        raise MachineError(f"Training is not installed here ({', '.join(missing)} not found). Run once: make install-train")
+    return DONE
+
+
 def _train(given: argparse.Namespace) -> int:
     run = RunDir(given.runs / given.name)
     progress = _progress(given)
+    if given.supervised:
+        end_with(sys.stdin.fileno())
+        progress = JsonProgress(sys.stdout, run.path / PREVIEWS)
     stages = STAGES if given.command == "all" else (given.command,)
     options = _options(run, given)
     with run.locked():

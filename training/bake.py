@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from training.metrics import Box, Score
 from training.portrait.capture_mesh import capture_mesh
 from training.portrait.features import parameters_of
 from training.portrait.portrait import Portrait, View, picture
+from training.previews import calmest, of_file
 from training.progress import Progress
 from training.registration import RegistrationPlan, learn_registration
 from training.rendering import HeadRenderer, Mark, own_backdrop
@@ -51,6 +53,7 @@ def run(run: RunDir, options: Options, progress: Progress) -> None:
     registration = learn_registration(draft, clip, landmarks, fitted, used, PLANS[options.preset], progress)
     profile = DriverProfile(head.name, fitted.identity, fitted.offsets, fitted.focal, registration)
     named = replace(draft, head_layout=head.name, driver=profile)
+    progress.picture(partial(of_file, named, fitted, calmest(fitted, used)))
     avatar = replace(named, card=_card(run.name, options, _thumbnail(named, fitted, used)))
     folder = run.folder("bake")
     write_avatar(folder / "avatar", avatar)
@@ -105,9 +108,7 @@ def _card(name: str, options: Options, thumbnail: bytes) -> AvatarCard:
 
 def _thumbnail(avatar: AvatarFile, fitted: Fitted, frames: NDArray[np.int64]) -> bytes:
     """The frame with the least expression and the most usual pose, marked as synthetic."""
-    turned = np.linalg.norm(fitted.neck[frames] - fitted.neck[frames].mean(0), axis=1)
-    calm = turned + 0.3 * np.abs(fitted.expression[frames]).sum(1)
     renderer = HeadRenderer(avatar, THUMBNAIL_PX)
-    shown = renderer.render(fitted.params(int(frames[int(np.argmin(calm))])), own_backdrop(avatar, THUMBNAIL_PX))
+    shown = renderer.render(fitted.params(calmest(fitted, frames)), own_backdrop(avatar, THUMBNAIL_PX))
     renderer.close()
     return encode_image(Mark(THUMBNAIL_PX).lay(shown), THUMBNAIL_QUALITY)

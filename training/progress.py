@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 BAR_CELLS = 28
 EVERY_S = {True: 0.1, False: 5.0}
 """Shortest time between two signs of life, on a terminal and elsewhere."""
@@ -26,6 +29,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Something worth a line of its own."""
+
+    def picture(self, make: Callable[[], NDArray[np.uint8]]) -> None:
+        """The avatar as it is by now: (H, W, 3) RGB, marked as synthetic; made only where somebody looks."""
 
     def close(self) -> None:
         """The last step is over, one way or the other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from training.portrait.assemble import assemble
 from training.portrait.bust import learn_bust, room_behind
 from training.portrait.capture_mesh import capture_mesh
 from training.portrait.portrait import Portrait
+from training.previews import calmest, of_file
 from training.progress import Progress
 from training.run_dir import RunDir
 from training.stages import Options
@@ -49,6 +51,7 @@ def run(run: RunDir, options: Options, progress: Progress) -> None:
     progress.advance()
     portrait.save(run.folder("train") / PORTRAIT)
     draft = with_sketch_card(assemble(portrait, bust, room, fitted, used))
+    progress.picture(partial(of_file, draft, fitted, calmest(fitted, used)))
     road = which_road(options)
     if road == "neural":
         draft = _neural(run, options, clip, fitted, draft, progress)

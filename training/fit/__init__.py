@@ -6,6 +6,7 @@ Frames of the held-out part are never learned from: they are tracked against the
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from training.portrait.capture_mesh import SKIN, CaptureMesh, capture_mesh
 from training.portrait.features import learn_features, parameters_of
 from training.portrait.geometry import outline_offsets, smooth_normals
 from training.portrait.portrait import Portrait, View, blank_portrait
+from training.previews import calmest, of_portrait
 from training.progress import Progress
 from training.run_dir import RunDir
 from training.stages import Options
@@ -108,12 +110,13 @@ def fit_surface(
     portrait = _outlined(mesh, clip, head, start, used, plan)
     fitted, medians = start, []
     some = spread_over(used, plan.texture_frames)
-    rounds = plan.expression_rounds + plan.surface_rounds + 1
+    rounds, shown = plan.expression_rounds + plan.surface_rounds + 1, calmest(start, used)
     for number in range(rounds):
         if number == rounds - plan.surface_rounds:
             features = learn_features(parameters_of(fitted)[used], mesh.expression_names, plan.components)
             portrait = replace(portrait, features=features)
         portrait = learn_texture(portrait, clip, fitted, some, plan.texture, bands)
+        progress.picture(partial(of_portrait, portrait, fitted, shown))
         settings = replace(plan.registration, rigid=number == 0)
         fitted, flows = register(portrait, clip, fitted, start, used, settings, bands.count, progress)
         medians.append(flows.median_px)
