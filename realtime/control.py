@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from realtime.packets import MAX_GAIN, Calibration, DriveMode, GainGroup
+from realtime.packets import MAX_GAIN, MAX_UNIT, Calibration, DriveMode, GainGroup, PuppetPose, Unit, UnitSetting
 
 LABEL = "control"
 VERSION = 1
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_ID = 2**53
+MAX_UNITS = 128
+"""Of one pose; ARKit has 52."""
 BACKGROUNDS = ("avatar", "gradient", "green", "checker")
 """Backgrounds by name; beside these a colour, `#rrggbb`."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_UNIT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -63,6 +66,22 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class Pose:
+    """What is set by hand, instead of all that was before."""
+
+    pose: PuppetPose
+    type = "pose"
+
+
+@dataclass(frozen=True, slots=True)
+class Puppet:
+    """Whether the avatar is moved by hand alone: from rest, whatever the webcam shows, and without one."""
+
+    enabled: bool
+    type = "puppet"
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     enabled: bool
     type = "pause"
@@ -75,7 +94,7 @@ class Ping:
     type = "ping"
 
 
-Command = Calibrate | SetAvatar | SetBackground | Mirror | Drive | Gain | Pause | Ping
+Command = Calibrate | SetAvatar | SetBackground | Mirror | Drive | Gain | Pose | Puppet | Pause | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +201,34 @@ def _gain(fields: dict[str, object]) -> Gain:
     return Gain(GainGroup(group), float(value))
 
 
+def _pose(fields: dict[str, object]) -> Pose:
+    added, held = (_unit_values(fields, name) for name in ("offsets", "overrides"))
+    if added.keys() & held.keys():
+        raise ValueError("overrides: expected other units than in offsets")
+    if len(added) + len(held) > MAX_UNITS:
+        raise ValueError(f"expected at most {MAX_UNITS} units")
+    each = [UnitSetting(name, value, hold) for values, hold in ((added, False), (held, True)) for name, value in values.items()]
+    return Pose(PuppetPose(tuple(each)))
+
+
+def _unit_values(fields: dict[str, object], field: str) -> dict[str, float]:
+    given = fields.get(field, {})
+    if not isinstance(given, dict):
+        raise ValueError(f"{field}: expected an object of units and numbers")
+    values = {}
+    for name, value in given.items():
+        if not _UNIT.fullmatch(name):
+            raise ValueError(f"{field}: expected names of units, as in the message units")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_UNIT <= value <= MAX_UNIT:
+            raise ValueError(f"{field}: expected numbers from {-MAX_UNIT:g} to {MAX_UNIT:g}")
+        values[name] = float(value)
+    return values
+
+
+def _puppet(fields: dict[str, object]) -> Puppet:
+    return Puppet(_enabled(fields))
+
+
 def _pause(fields: dict[str, object]) -> Pause:
     return Pause(_enabled(fields))
 
@@ -200,6 +247,8 @@ _READERS: dict[str, Callable[[dict[str, object]], Command]] = {
     "mirror": _mirror,
     "drive": _drive,
     "gain": _gain,
+    "pose": _pose,
+    "puppet": _puppet,
     "pause": _pause,
     "ping": _ping,
 }
@@ -229,6 +278,11 @@ def state(name: str) -> str:
 def tracking(name: str) -> str:
     """`ok`, `lost` or `multiple`."""
     return _message("tracking", state=name)
+
+
+def units(avatar: str, each: tuple[Unit, ...]) -> str:
+    """What of an avatar may be set by hand, and how far each goes from rest."""
+    return _message("units", avatar=avatar, units=[asdict(unit) for unit in each])
 
 
 def stats(numbers: dict[str, object]) -> str:

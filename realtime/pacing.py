@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
 CLOCK_HZ = 90_000
 """RTP's clock for video (RFC 3551, section 5)."""
 
@@ -28,6 +33,40 @@ class FrameRateCap:
             return False
         self._due_s = max(self._due_s, pts_s - self._interval_s) + self._interval_s
         return True
+
+
+class Spacing(Generic[Item]):
+    """Hands things on at most so often: one that comes in time at once, and of those that come too soon the newest, when it is time.
+
+    Args:
+        interval_s: the least time between two.
+        hand_on: takes them.
+        later: calls a function after so many seconds.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, interval_s: float, hand_on: Callable[[Item], None], later: Callable[[float, Callable[[], None]], object], clock: Callable[[], float]
+    ) -> None:
+        self._interval_s = interval_s
+        self._hand_on = hand_on
+        self._later = later
+        self._clock = clock
+        self._due_s = clock()
+        self._newest: list[Item] = []
+
+    def offer(self, item: Item) -> None:
+        waits = bool(self._newest)
+        self._newest = [item]
+        left_s = self._due_s - self._clock()
+        if left_s <= 0.0 and not waits:
+            self._pass()
+        elif not waits:
+            self._later(left_s, self._pass)
+
+    def _pass(self) -> None:
+        self._due_s = self._clock() + self._interval_s
+        self._hand_on(self._newest.pop())
 
 
 class OutputClock:

@@ -54,6 +54,37 @@ MAX_GAIN = 2.0
 """Of the driver's motion; one shows it as it is."""
 
 
+MAX_UNIT = 2.0
+"""No unit of a pose goes further, in either direction: weights are at most about one, angles are in radians."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Something of an avatar that may be set by hand (realtime.puppet), and how far it goes from rest: a weight, or radians."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSetting:
+    """One unit, set."""
+
+    name: str
+    value: float
+    """From rest, -MAX_UNIT…MAX_UNIT."""
+    hold: bool
+    """Whatever the driver does; else it is added to that."""
+
+
+@dataclass(frozen=True, slots=True)
+class PuppetPose:
+    """All that is set by hand; no unit twice. What is not named is left to the driver."""
+
+    settings: tuple[UnitSetting, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class VideoPacket:
     """A decoded webcam frame.
@@ -106,7 +137,7 @@ class RenderedFrame:
     """One avatar frame, ready to be encoded.
 
     `i420` is (height * 3 / 2, width) uint8, the planes Y, U, V one after the other (BT.601, limited range); `pts_s` and `received_at` are those of the
-    webcam frame that drove it; `stage_ms` says how long each stage took.
+    webcam frame that drove it, or `received_at` that of the pose set by hand, or both are zero; `stage_ms` says how long each stage took.
     """
 
     i420: NDArray[np.uint8]

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from models.errors import MissingAsset
 from models.head import HeadModel, HeadParams, load_head
 from realtime.driving import Driving, Wardrobe
-from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, RenderedFrame, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, PuppetPose, RenderedFrame, Tracking, Unit, VideoPacket
+from realtime.puppet import Puppet
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -35,11 +36,18 @@ class Reenactor(Protocol):
     def avatar_id(self) -> str:
         """Which avatar is worn."""
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What of the avatar that is worn may be set by hand; the same object until another is worn."""
+
     def step(self, packet: VideoPacket) -> RenderedFrame:
-        """The avatar, moved as the face in the frame."""
+        """The avatar, moved as the face in the frame, and by hand."""
 
     def placeholder(self) -> RenderedFrame:
-        """The avatar at rest; needs no webcam frame."""
+        """The avatar at rest, moved by hand only; needs no webcam frame."""
+
+    def set_pose(self, pose: PuppetPose) -> None:
+        """What is set by hand, from now on; none at first."""
 
     def calibrate(self, mode: Calibration) -> None:
         """Takes the face as it is now, or as it was in the most neutral moment lately, for the driver's neutral one.
@@ -121,6 +129,7 @@ class StagedReenactor:
         self._renderer = renderer
         self._worn = worn
         self._fetch = fetch
+        self._puppet = Puppet(worn.avatar)
         self._background = "avatar"
         self._mirror = False
         self._clock = clock
@@ -130,18 +139,28 @@ class StagedReenactor:
     def avatar_id(self) -> str:
         return self._worn.avatar_id
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        return self._puppet.units
+
     def step(self, packet: VideoPacket) -> RenderedFrame:
         driven = self._driving.step(packet)
         if self._output is not None:
             self._output.send(self, self._driving.motion())
         start = self._clock()
-        i420 = self._render(driven.pose)
+        pose = self._puppet.apply(driven.pose)
+        i420 = self._render(pose)
         stage_ms = {**driven.stage_ms, "render": (self._clock() - start) * 1e3}
-        return RenderedFrame(i420, packet.pts_s, packet.received_at, driven.observation.tracking, stage_ms, driven.pose)
+        return RenderedFrame(i420, packet.pts_s, packet.received_at, driven.observation.tracking, stage_ms, pose)
 
     def placeholder(self) -> RenderedFrame:
-        neutral = self._worn.avatar.neutral()
-        return RenderedFrame(self._render(neutral), 0.0, 0.0, Tracking.LOST, params=neutral)
+        start = self._clock()
+        pose = self._puppet.apply(self._worn.avatar.neutral())
+        i420 = self._render(pose)
+        return RenderedFrame(i420, 0.0, 0.0, Tracking.LOST, {"render": (self._clock() - start) * 1e3}, pose)
+
+    def set_pose(self, pose: PuppetPose) -> None:
+        self._puppet.take(pose)
 
     def calibrate(self, mode: Calibration) -> None:
         self._driving.calibrate(mode)
@@ -156,6 +175,7 @@ class StagedReenactor:
         if avatar_id != self._worn.avatar_id:
             self._worn = self._fetch(avatar_id)
             self._driving.wear(self._worn)
+            self._puppet.wear(self._worn.avatar)
             self._renderer.set_avatar(self._worn.avatar)
 
     def set_background(self, name: str) -> None:

@@ -21,8 +21,8 @@ from realtime import control
 from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
 from realtime.metrics import SessionMetrics
-from realtime.pacing import FrameRateCap
-from realtime.packets import RenderedFrame, Tracking
+from realtime.pacing import FrameRateCap, Spacing
+from realtime.packets import PuppetPose, RenderedFrame, Tracking, Unit
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import Downlink, DownlinkFigures, DownlinkSettings, improve_downlink
 from realtime.rtc.farewell import close_peer
@@ -72,6 +72,9 @@ class _Listener:
     def on_failure(self, error: Exception) -> None:
         self.call(self._session._fail, error)
 
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        self._loop.call_later(seconds, function)
+
     def call(self, function: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile: then nobody waits for this
             self._loop.call_soon_threadsafe(function, *arguments)
@@ -110,6 +113,7 @@ class Session:
         self._started_s = self._heard_s = clock()
         self._connected = False
         self._was_live = False
+        self._by_hand = False
         self._failure: HeadcastError | None = None
         self._tracking = Tracking.LOST
         self._peer = RTCPeerConnection(own_configuration(config, time.time()))
@@ -119,6 +123,8 @@ class Session:
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
         self._listener = _Listener(asyncio.get_running_loop(), self)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
+        self._poses: Spacing[PuppetPose] = Spacing(1.0 / config.fps, lambda pose: self._seat.pose(pose, clock()), self._listener.later, clock)
+        self._units_told: tuple[Unit, ...] | None = None
         self._downlink: Downlink | None = None
         self._uplink: Uplink | None = None
         self._channel: RTCDataChannel | None = None
@@ -240,6 +246,7 @@ class Session:
         channel.on("close", lambda: self.end("the control channel closed"))
         self._say_state(self.state)
         self._say(control.tracking(self._tracking))
+        self._tell_units()
 
     def _on_camera_frame(self, frame: CameraFrame) -> None:
         self._heard_s = frame.received_at
@@ -265,6 +272,11 @@ class Session:
             case control.Pause(enabled):
                 self._pause(enabled)
                 self._say(control.ack(request.command.type, request.id))
+            case control.Pose(pose):
+                self._pose(pose, request)
+            case control.Puppet(enabled):
+                self._puppet(enabled)
+                self._say(control.ack(request.command.type, request.id))
             case control.Calibrate(look):
                 self._submit(request, lambda reenactor: reenactor.calibrate(look))
             case control.Gain(group, value):
@@ -284,11 +296,36 @@ class Session:
         def answer(error: Exception | None) -> None:
             if error is None:
                 self._say(control.ack(of, id))
+                self._tell_units()
             else:
                 self._say(control.error(str(error) if isinstance(error, HeadcastError) else "that failed; see the server's log", of, id))
 
         if not self._seat.submit(action, lambda error: self._listener.call(answer, error)):
             self._say(control.error("too many commands wait already; try again", of, id))
+
+    def _pose(self, pose: PuppetPose, request: control.Request) -> None:
+        units = self._seat.units
+        unknown = () if units is None else sorted({setting.name for setting in pose.settings} - {unit.name for unit in units})
+        if unknown:
+            self._say(control.error(f"expected units of this avatar, it has no {', '.join(unknown[:3])}", request.command.type, request.id))
+            return
+        self._poses.offer(pose)
+        self._say(control.ack(request.command.type, request.id))
+
+    def _puppet(self, enabled: bool) -> None:
+        if self._by_hand and not enabled:
+            self._was_live = False
+        self._by_hand = enabled
+        self._seat.puppet(enabled)
+        if not enabled and not self._was_live and self.state is SessionState.LIVE:
+            self._enter(SessionState.WARMING)
+
+    def _tell_units(self) -> None:
+        """Whenever they are others than those that the page knows."""
+        units = self._seat.units
+        if units is not None and units is not self._units_told and self._channel is not None and self._channel.readyState == "open":
+            self._units_told = units
+            self._say(control.units(self._seat.avatar_id, units))
 
     def _pause(self, enabled: bool) -> None:
         self._seat.pause(enabled)
@@ -303,6 +340,10 @@ class Session:
         elif driven:
             self.metrics.shown(frame.received_at, self._clock())
         if not driven:
+            self._tell_units()
+            if self._by_hand and self.state is SessionState.WARMING:
+                self._was_live = True
+                self._enter(SessionState.LIVE)
             return
         if frame.tracking is not self._tracking:
             self._tracking = frame.tracking

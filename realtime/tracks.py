@@ -83,6 +83,7 @@ class AvatarTrack(MediaStreamTrack):
         self._stamps = OutputClock()
         self._picture = blank_i420(size)
         self._newest: RenderedFrame | None = None
+        self._driven = False
         self._ready = asyncio.Event()
         self._sent_any = False
 
@@ -91,12 +92,13 @@ class AvatarTrack(MediaStreamTrack):
 
         Args:
             frame: the avatar; its planes are encoded where they lie, so nobody may write to them any more.
-            driven: whether a webcam frame is behind it, whose time stamp and age count; False: a placeholder.
+            driven: whether a webcam frame is behind it, whose time stamp counts; False: a placeholder, or what was set by hand.
         """
         if self._newest is not None:
             self._metrics.dropped_out += 1
         self._picture = frame.i420
-        self._newest = frame if driven else None
+        self._newest = frame if driven or frame.received_at > 0.0 else None
+        self._driven = driven
         self._ready.set()
 
     async def recv(self) -> av.VideoFrame:
@@ -117,7 +119,7 @@ class AvatarTrack(MediaStreamTrack):
         now = self._clock()
         if frame is not None:
             self._metrics.shown(frame.received_at, now)
-        return self._encodable(self._stamps.stamp(now, frame.pts_s if frame is not None else None))
+        return self._encodable(self._stamps.stamp(now, frame.pts_s if frame is not None and self._driven else None))
 
     def stop(self) -> None:
         """Ends the track; a waiting `recv` ends at once."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from realtime.errors import HeadcastError
 from realtime.metrics import SessionMetrics
-from realtime.packets import RenderedFrame, VideoPacket
+from realtime.packets import PuppetPose, RenderedFrame, Unit, VideoPacket
 from realtime.reenactor import Reenactor, ReenactorFactory
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Listener(Protocol):
         """The avatar, driven by the webcam."""
 
     def on_placeholder(self, frame: RenderedFrame) -> None:
-        """The avatar at rest."""
+        """The avatar at rest, moved by hand only. `received_at` is when the pose came that it shows for the first time; 0: none is new."""
 
     def on_failure(self, error: Exception) -> None:
         """The avatar could not be made at all; the seat does nothing more."""
@@ -65,8 +65,14 @@ class _Command:
     done: Done
 
 
+@dataclass(frozen=True, slots=True)
+class _Posed:
+    pose: PuppetPose
+    received_at: float
+
+
 class Seat:
-    """One session's place at the worker. `offer`, `submit` and `paused` are for any thread, the rest is the worker's."""
+    """One session's place at the worker. `offer`, `submit`, `pose`, `pause` and `puppet` are for any thread, the rest is the worker's."""
 
     def __init__(self, factory: ReenactorFactory, avatar_id: str, listener: Listener, metrics: SessionMetrics, wake: Callable[[], None]) -> None:
         self._factory = factory
@@ -79,7 +85,10 @@ class Seat:
         self._commands: deque[_Command] = deque()
         self._reenactor: Reenactor | None = None
         self._failed = False
+        self._posed: _Posed | None = None
+        self._units: tuple[Unit, ...] | None = None
         self._paused = False
+        self._by_hand = False
         self._last_step_s = -QUIET_S
         self._logged: set[type[Exception]] = set()
 
@@ -88,10 +97,15 @@ class Seat:
         """Which avatar is worn, or will be."""
         return self._avatar_id
 
+    @property
+    def units(self) -> tuple[Unit, ...] | None:
+        """What of the avatar that is worn may be set by hand; the same object until another is worn. None: it is still being made."""
+        return self._units
+
     def offer(self, frame: SourceFrame) -> None:
         """Hands over a frame; one that still waits is dropped and counted."""
         with self._lock:
-            if self._paused:
+            if self._paused or self._by_hand:
                 return
             if self._newest is not None:
                 self._metrics.dropped_in += 1
@@ -114,25 +128,42 @@ class Seat:
             self._newest = None
         self.submit(lambda reenactor: None, lambda error: None)
 
+    def puppet(self, enabled: bool) -> None:
+        """Moved by hand alone, frames are let go and each pose is shown at once."""
+        with self._lock:
+            self._by_hand = enabled
+            self._newest = None
+        self.submit(lambda reenactor: None, lambda error: None)
+
+    def pose(self, pose: PuppetPose, received_at: float) -> None:
+        """Hands over what is set by hand from now on; one that still waits is replaced."""
+        with self._lock:
+            self._posed = _Posed(pose, received_at)
+        self._wake()
+
     def has_work(self) -> bool:
-        return not self._failed and (self._reenactor is None or self._newest is not None or bool(self._commands))
+        waits = self._reenactor is None or self._newest is not None or self._posed is not None or bool(self._commands)
+        return waits and not self._failed
 
     def work(self, clock: Callable[[], float]) -> None:
-        """Does one piece of work: be made, obey a command, or turn one frame into the avatar."""
+        """Does one piece of work: be made, take a pose, obey a command, or turn one frame into the avatar."""
         if self._reenactor is None:
             self._create()
             return
         with self._lock:
             command = self._commands.popleft() if self._commands else None
+            posed, self._posed = self._posed, None
             frame = None
             if command is None:
                 frame, self._newest = self._newest, None
+        if posed is not None:
+            self._reenactor.set_pose(posed.pose)
         if command is not None:
             self._obey(self._reenactor, command)
-            if self._paused or clock() - self._last_step_s >= QUIET_S:
-                self._rest(self._reenactor)
-        elif frame is not None:
+        if frame is not None:
             self._step(self._reenactor, frame, clock)
+        elif self._paused or self._by_hand or clock() - self._last_step_s >= QUIET_S:
+            self._rest(self._reenactor, posed.received_at if posed is not None else 0.0)
 
     def close(self) -> None:
         """Frees the avatar, at once: its megabytes do not wait for the session to be collected. Nothing is asked of the seat afterwards."""
@@ -149,6 +180,7 @@ class Seat:
             self._note(error)
             self._listener.on_failure(error)
             return
+        self._units = self._reenactor.units
         self._rest(self._reenactor)
 
     def _obey(self, reenactor: Reenactor, command: _Command) -> None:
@@ -159,7 +191,7 @@ class Seat:
                 self._note(error)
             command.done(error)
             return
-        self._avatar_id = reenactor.avatar_id
+        self._avatar_id, self._units = reenactor.avatar_id, reenactor.units
         command.done(None)
 
     def _step(self, reenactor: Reenactor, frame: SourceFrame, clock: Callable[[], float]) -> None:
@@ -179,9 +211,13 @@ class Seat:
         if not self._paused:
             self._listener.on_frame(rendered)
 
-    def _rest(self, reenactor: Reenactor) -> None:
+    def _rest(self, reenactor: Reenactor, received_at: float = 0.0) -> None:
         try:
-            self._listener.on_placeholder(reenactor.placeholder())
+            shown = replace(reenactor.placeholder(), received_at=received_at)
+            if received_at > 0.0:
+                for name, milliseconds in shown.stage_ms.items():
+                    self._metrics.stage(name, milliseconds)
+            self._listener.on_placeholder(shown)
         except Exception as error:
             self._note(error)
 

@@ -18,13 +18,14 @@ from models.avatar_parts import AvatarCard, Consent
 from realtime.config import ServerConfig
 from realtime.errors import NotFound, Unprocessable
 from realtime.gallery import Entry, Gallery
-from realtime.packets import Calibration, DriveMode, GainGroup, RenderedFrame, Tracking, VideoPacket
+from realtime.packets import Calibration, DriveMode, GainGroup, PuppetPose, RenderedFrame, Tracking, Unit, VideoPacket
 from realtime.reenactor import Reenactor
 from realtime.worker import Worker
 
 BITS = 24
 DARK, BRIGHT = 40, 210
 PLACEHOLDER_LUMA, DRIVEN_LUMA = 90, 130
+UNITS = {"ada": (Unit("jawOpen", 0.0, 1.0), Unit("headYaw", -0.5, 0.5)), "bo": (Unit("jawOpen", 0.0, 0.7),)}
 PNG = b"\x89PNG\r\n\x1a\nfake"
 
 
@@ -87,6 +88,10 @@ class FakeReenactor:
         self.threads: set[str] = set()
         self.shapes: set[tuple[int, ...]] = set()
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        return UNITS.get(self.avatar_id, ())
+
     def step(self, packet: VideoPacket) -> RenderedFrame:
         self.threads.add(threading.current_thread().name)
         time.sleep(self.behaviour.delay_s)
@@ -108,6 +113,9 @@ class FakeReenactor:
         if mode is Calibration.BEST and self.behaviour.tracking is Tracking.LOST:
             raise Unprocessable("no face was seen")
         self.calls.append(("calibrate", mode))
+
+    def set_pose(self, pose: PuppetPose) -> None:
+        self.calls.append(("pose", *((setting.name, setting.value, setting.hold) for setting in pose.settings)))
 
     def set_gain(self, group: GainGroup, value: float) -> None:
         self.calls.append(("gain", group, value))

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from realtime import control
-from realtime.control import Calibrate, ControlError, Drive, Gain, Mirror, Pause, Ping, Request, SetAvatar, SetBackground
-from realtime.packets import Calibration, DriveMode, GainGroup
+from realtime.control import Calibrate, ControlError, Drive, Gain, Mirror, Pause, Ping, Pose, Puppet, Request, SetAvatar, SetBackground
+from realtime.packets import Calibration, DriveMode, GainGroup, PuppetPose, Unit, UnitSetting
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,13 @@ from realtime.packets import Calibration, DriveMode, GainGroup
         ({"type": "gain", "group": "mouth", "value": 1.2}, Gain(GainGroup.MOUTH, 1.2)),
         ({"type": "gain", "group": "head", "value": 0}, Gain(GainGroup.HEAD, 0.0)),
         ({"type": "gain", "group": "lids", "value": 2}, Gain(GainGroup.LIDS, 2.0)),
+        ({"type": "pose"}, Pose(PuppetPose())),
+        ({"type": "pose", "offsets": {}, "overrides": {}}, Pose(PuppetPose())),
+        (
+            {"type": "pose", "offsets": {"jawOpen": 1, "headYaw": -0.3}, "overrides": {"expression007": 0}},
+            Pose(PuppetPose((UnitSetting("jawOpen", 1.0, False), UnitSetting("headYaw", -0.3, False), UnitSetting("expression007", 0.0, True)))),
+        ),
+        ({"type": "puppet", "enabled": True}, Puppet(True)),
         ({"type": "set_avatar", "avatar": "ada-2.1_x"}, SetAvatar("ada-2.1_x")),
         ({"type": "set_background", "background": "gradient"}, SetBackground("gradient")),
         ({"type": "set_background", "background": "#00b140"}, SetBackground("#00b140")),
@@ -81,6 +88,29 @@ BAD = [
     '{"v": 1, "type": "gain", "group": "mouth", "value": -0.01}',
     '{"v": 1, "type": "gain", "group": "mouth", "value": 2.01}',
     '{"v": 1, "type": "gain", "group": "mouth", "value": ' + "9" * 400 + "}",
+    '{"v": 1, "type": "pose", "offsets": 1}',
+    '{"v": 1, "type": "pose", "offsets": null}',
+    '{"v": 1, "type": "pose", "offsets": ["jawOpen"]}',
+    '{"v": 1, "type": "pose", "overrides": "jawOpen"}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": "1"}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": true}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": null}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": [1]}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": NaN}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": -Infinity}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": 1e999}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": 2.01}}',
+    '{"v": 1, "type": "pose", "overrides": {"headYaw": -2.01}}',
+    '{"v": 1, "type": "pose", "overrides": {"headYaw": ' + "9" * 400 + "}}",
+    '{"v": 1, "type": "pose", "offsets": {"": 1}}',
+    '{"v": 1, "type": "pose", "offsets": {"jaw open": 1}}',
+    '{"v": 1, "type": "pose", "offsets": {"__proto__": 1}}',
+    '{"v": 1, "type": "pose", "offsets": {"' + "a" * 65 + '": 1}}',
+    '{"v": 1, "type": "pose", "offsets": {"\\ud800": 1}}',
+    '{"v": 1, "type": "pose", "offsets": {"jawOpen": 1}, "overrides": {"jawOpen": 0}}',
+    json.dumps({"v": 1, "type": "pose", "offsets": {f"u{number}": 0.5 for number in range(control.MAX_UNITS + 1)}}),
+    '{"v": 1, "type": "puppet"}',
+    '{"v": 1, "type": "puppet", "enabled": 1}',
     '{"v": 1, "type": "mirror"}',
     '{"v": 1, "type": "mirror", "enabled": 1}',
     '{"v": 1, "type": "pause", "enabled": "yes"}',
@@ -144,4 +174,6 @@ def test_what_the_server_says() -> None:
     assert json.loads(control.pong(1.5)) == {"v": 1, "type": "pong", "t": 1.5}
     assert json.loads(control.state("live")) == {"v": 1, "type": "state", "state": "live"}
     assert json.loads(control.tracking("lost")) == {"v": 1, "type": "tracking", "state": "lost"}
+    told = {"v": 1, "type": "units", "avatar": "ada", "units": [{"name": "jawOpen", "low": 0.0, "high": 0.7}]}
+    assert json.loads(control.units("ada", (Unit("jawOpen", 0.0, 0.7),))) == told
     assert json.loads(control.stats({"fps_in": 30.0})) == {"v": 1, "type": "stats", "fps_in": 30.0}

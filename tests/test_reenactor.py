@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.avatar_parts import TrainedRange
 from models.driver import DriverProfile
 from models.head import HeadParams
 from realtime.driving import Driving, Wardrobe
@@ -87,6 +88,8 @@ class Stages:
 @dataclass
 class Avatar:
     name: str
+    expression_names = ("jawOpen", "browInnerUp", "mouthPucker")
+    ranges = TrainedRange.usual(3)
 
     def neutral(self) -> HeadParams:
         return HeadParams.neutral(3)
