@@ -33,7 +33,7 @@ class SolverSettings:
     focal: float = 1.0
     """First guess of the focal length over the longer side of the picture: a horizontal field of view of 53 degrees, between laptop webcams (50-60) and wide
     ones (70); the identity fit corrects it."""
-    iterations: int = 2
+    iterations: int = 4
     cold_iterations: int = 8
     huber_knee: float = 0.04
     """In inter-ocular distances."""
@@ -77,6 +77,7 @@ class ParameterSolver:
         self._neck = shaped[NECK].astype(np.float64)
         self.neck_offset: Float = joints[NECK] - joints[ROOT]
         """(3,) metres: from the root joint, about which `HeadParams.rotation` turns, to the neck joint, about which a real head does."""
+        self._rotation_precision = self._settings.rotation_precision * np.eye(3)
         self._side_px = 1.0
         self.reset()
 
@@ -164,7 +165,7 @@ class ParameterSolver:
         target = self._priors.target((points - centre) / self._side_px, coefficients)
         if self._known is not None:
             return target
-        return replace(target, rotation=self._seen_rotation(target, landmarks[self._model.indices]), rotation_precision=self._settings.rotation_precision)
+        return replace(target, rotation=self._seen_rotation(target, landmarks[self._model.indices]), rotation_precision=self._rotation_precision)
 
     def _seen_rotation(self, target: Target, landmarks: Float) -> Double | None:
         """(3, 3): the head's rotation by the landmarks' depths, which the tracker gives along the line of sight to the face; None where it gives none."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from models.rotations import to_axis_angle, to_matrix
-from models.solving.landmark_model import LandmarkModel
+from models.rotations import skew, to_axis_angle, to_matrix
+from models.solving.landmark_model import Float, LandmarkModel
 from models.solving.residuals import Double, FrameState, Linearizer, Rest, Subject, Target
 
 ACTIVE_SET_ROUNDS = 8
@@ -26,21 +28,14 @@ class Bounds:
 def add_priors(hessian: Double, gradient: Double, values: Double, state: FrameState, target: Target) -> None:
     """Adds to the (P, P) curvature and the (P,) gradient of the landmarks what the priors say; `values` (P,) are the state's `unknowns`."""
     stray = values - target.prior
-    diagonal = hessian.reshape(-1)[:: len(gradient) + 1]
-    diagonal += target.precision + DAMPING
-    gradient += target.precision * stray
-    if target.rotation is not None:
-        diagonal[:3] += target.rotation_precision
-        gradient[:3] -= target.rotation_precision * to_axis_angle(target.rotation @ state.rotation.T)
+    _add_diagonal(hessian, gradient, stray, target.precision)
+    if target.rotation is not None and target.rotation_precision is not None:
+        turn = to_axis_angle(target.rotation @ state.rotation.T)
+        pull = target.rotation_precision @ turn
+        hessian[:3, :3] += target.rotation_precision
+        gradient[:3] -= pull - 0.5 * skew(turn) @ pull
     if target.pairs is not None:
-        left, right, precision = target.pairs.left, target.pairs.right, target.pairs.precision
-        hessian[left, left] += precision
-        hessian[right, right] += precision
-        hessian[left, right] -= precision
-        hessian[right, left] -= precision
-        pull = precision * (stray[left] - stray[right])
-        gradient[left] += pull
-        gradient[right] -= pull
+        _add_pairs(hessian, gradient, stray, target.pairs.left, target.pairs.right, target.pairs.precision)
 
 
 def unknowns(state: FrameState, has_jaw_joint: bool) -> Double:
@@ -67,26 +62,19 @@ def boxed_step(hessian: Double, gradient: Double, low: Double, high: Double) -> 
     """Minimises `step @ hessian @ step / 2 + gradient @ step` for `low <= step <= high`, all (P,).
 
     Primal-dual active set (Hintermüller, Ito and Kunisch, SIAM J. Optim. 13, 2002), stopped after a few rounds: the next iteration starts anew.
+
+    Raises:
+        LinAlgError: `hessian` is not positive definite.
     """
-    at_low, at_high = (low >= 0.0) & (gradient > 0.0), (high <= 0.0) & (gradient < 0.0)
-    step = np.zeros(len(gradient))
-    for _ in range(ACTIVE_SET_ROUNDS):
-        step[at_low], step[at_high] = low[at_low], high[at_high]
-        inside = np.flatnonzero(~(at_low | at_high))
-        step[inside] = 0.0
-        pull = (gradient + hessian @ step)[inside]
-        step[inside] = np.linalg.solve(hessian[np.ix_(inside, inside)], -pull)
-        slope = hessian @ step + gradient
-        below, above = (step < low) | (at_low & (slope > 0.0)), (step > high) | (at_high & (slope < 0.0))
-        if (below == at_low).all() and (above == at_high).all():
-            break
-        at_low, at_high = below, above
-    return np.clip(step, low, high)
+    step = np.empty(len(gradient))
+    if not _boxed_step(step, hessian, gradient, low, high):
+        raise np.linalg.LinAlgError("the curvature should be positive definite")
+    return step
 
 
-def normal_equations(rows: Double, state: FrameState, target: Target, has_jaw_joint: bool, size: int) -> tuple[Double, Double, Double, Double]:
+def normal_equations(rows: Float, state: FrameState, target: Target, has_jaw_joint: bool, size: int) -> tuple[Double, Double, Double, Double]:
     """Of the frame's own unknowns: curvature (P, P), gradient (P,), their values (P,), and the whole `rows.T @ rows`."""
-    product = rows.T @ rows
+    product = (rows.T @ rows).astype(np.float64)
     hessian, gradient, values = product[:size, :size].copy(), product[:size, -1].copy(), unknowns(state, has_jaw_joint)
     add_priors(hessian, gradient, values, state, target)
     return hessian, gradient, values, product
@@ -110,3 +98,94 @@ def align(points: Double, seen: Double, weights: Double) -> Double:
     left, _, right = np.linalg.svd((seen - (share * seen).sum(0)).T @ (share * (points - (share * points).sum(0))))
     rotation: Double = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
     return rotation
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_diagonal(hessian: Double, gradient: Double, stray: Double, precision: Double) -> None:
+    for k in range(gradient.shape[0]):
+        hessian[k, k] += precision[k] + DAMPING
+        gradient[k] += precision[k] * stray[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_pairs(hessian: Double, gradient: Double, stray: Double, lefts: NDArray[np.intp], rights: NDArray[np.intp], precisions: Double) -> None:
+    for pair in range(precisions.shape[0]):
+        left, right, precision = lefts[pair], rights[pair], precisions[pair]
+        hessian[left, left] += precision
+        hessian[right, right] += precision
+        hessian[left, right] -= precision
+        hessian[right, left] -= precision
+        pull = precision * (stray[left] - stray[right])
+        gradient[left] += pull
+        gradient[right] -= pull
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _boxed_step(step: Double, hessian: Double, gradient: Double, low: Double, high: Double) -> bool:
+    """`boxed_step`, written to `step` (P,); False where the curvature is not positive definite. NaN goes through."""
+    size = gradient.shape[0]
+    at_low, at_high = (low >= 0.0) & (gradient > 0.0), (high <= 0.0) & (gradient < 0.0)
+    inside, factor, pull, slope = np.empty(size, np.intp), np.empty((size, size)), np.empty(size), np.empty(size)
+    for _ in range(ACTIVE_SET_ROUNDS):
+        count = 0
+        for k in range(size):
+            step[k] = low[k] if at_low[k] else high[k] if at_high[k] else 0.0
+            if not (at_low[k] or at_high[k]):
+                inside[count] = k
+                count += 1
+        _slope(slope, hessian, gradient, step)
+        for i in range(count):
+            pull[i] = -slope[inside[i]]
+            for j in range(i + 1):
+                factor[i, j] = hessian[inside[i], inside[j]]
+        if not _solve(factor, pull, count):
+            return False
+        for i in range(count):
+            step[inside[i]] = pull[i]
+        _slope(slope, hessian, gradient, step)
+        settled = True
+        for k in range(size):
+            below, above = step[k] < low[k] or (at_low[k] and slope[k] > 0.0), step[k] > high[k] or (at_high[k] and slope[k] < 0.0)
+            settled = settled and below == at_low[k] and above == at_high[k]
+            at_low[k], at_high[k] = below, above
+        if settled:
+            break
+    for k in range(size):
+        step[k] = min(max(step[k], low[k]), high[k])
+    return True
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _slope(slope: Double, hessian: Double, gradient: Double, step: Double) -> None:
+    """Writes `hessian @ step + gradient` to `slope` (P,)."""
+    for k in range(gradient.shape[0]):
+        total, row = gradient[k], hessian[k]
+        for j in range(step.shape[0]):
+            total += row[j] * step[j]
+        slope[k] = total
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _solve(factor: Double, right: Double, count: int) -> bool:
+    """Solves the first `count` equations in place by Cholesky; of `factor` the lower triangle is read, and overwritten. False: not positive definite."""
+    for i in range(count):
+        row = factor[i]
+        for j in range(i + 1):
+            above, total = factor[j], row[j]
+            for k in range(j):
+                total -= row[k] * above[k]
+            if j < i:
+                row[j] = total / above[j]
+            elif total <= 0.0:
+                return False
+            else:
+                row[i] = np.sqrt(total)
+        total = right[i]
+        for k in range(i):
+            total -= row[k] * right[k]
+        right[i] = total / row[i]
+    for i in range(count - 1, -1, -1):
+        right[i] /= factor[i, i]
+        for k in range(i):
+            right[k] -= factor[i, k] * right[i]
+    return True

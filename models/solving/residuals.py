@@ -100,61 +100,81 @@ class Target:
     """Which unknowns stray from their priors together: left and right."""
     rotation: Double | None = None
     """(3, 3): what the depths of the landmarks say of the head's rotation; None: nothing."""
-    rotation_precision: float = 0.0
-    """One over radians squared."""
+    rotation_precision: Double | None = None
+    """(3, 3), camera space, one over radians squared; given where `rotation` is."""
 
 
 class Linearizer:
-    """Whitened residuals and Jacobian of the landmarks of one head; keeps its buffers, so one per thread."""
+    """Whitened residuals and Jacobian of the landmarks of one head; keeps its buffers, so one per thread.
+
+    All loops run along the landmarks, whose number is much larger than a vector register: numbers of one kind lie side by side.
+    """
 
     def __init__(self, model: LandmarkModel, huber_knee: float) -> None:
         """`huber_knee` in inter-ocular distances."""
         self._model = model
         self.huber_knee = huber_knee
-        self._own = model.frame_size
-        self._shared = model.identity.shape[2] + 1
-        rows = 2 * len(model.indices)
-        self._rows = np.zeros((rows, self._own + 1))
-        self._rows_shared = np.zeros((rows, self._own + self._shared + 1))
+        count, own, people = len(model.indices), model.frame_size, model.identity.shape[2]
+        self._expression = np.ascontiguousarray(model.expression.transpose(2, 1, 0))
+        self._identity = np.ascontiguousarray(model.identity.transpose(2, 1, 0))
+        self._nobody = self._identity[:0]
+        self._swinging = np.flatnonzero(model.joint_weights.any(1) | (model.has_jaw_joint & model.jaw_correctives.any((1, 2))))
+        self._columns = np.zeros((own + 1, 2, count), np.float32)
+        self._columns_shared = np.zeros((own + people + 2, 2, count), np.float32)
+        self._shaped, self._posed = np.zeros((3, count)), np.zeros((3, count))
+        self._by_rest = np.zeros((2, 3, count), np.float32)
         self._jaw, self._jaw_by = np.eye(3), np.zeros((3, 3, 3))
         self._eyes, self._eyes_by = np.zeros((2, 3, 3)), np.zeros((2, 2, 3, 3))
-        self.errors = np.zeros(len(model.indices))
+        self.errors = np.zeros(count)
         """(L,) distance to the target of the latest call, in inter-ocular distances."""
 
-    def linearize(self, subject: Subject, rest: Rest, state: FrameState, target: Target, shared: bool = False) -> Double:
+    def linearize(self, subject: Subject, rest: Rest, state: FrameState, target: Target, shared: bool = False) -> Float:
         """(2 L, P + 1), or with `shared` (2 L, P + N + 1 + 1): columns are the frame's unknowns, then identity and log focal length, then the residual.
 
-        The array is overwritten by the next call.
+        First the L rows of x, then those of y. The array is overwritten by the next call.
         """
         model = self._model
-        rows = self._rows_shared if shared else self._rows
+        columns = self._columns_shared if shared else self._columns
+        rotation = np.ascontiguousarray(state.rotation)
         if model.has_jaw_joint:
             self._jaw, self._jaw_by = to_matrix(state.jaw), rotation_by_axis_angle(state.jaw)
         _turn_eyes(state.gaze, self._eyes, self._eyes_by)
-        _fill(
-            rows,
+        _shape(self._shaped, rest.points, self._expression, state.expression)
+        if model.has_jaw_joint:
+            self._shaped += (model.jaw_correctives @ (self._jaw - np.eye(3)).reshape(-1)).T
+        _pose(self._posed, self._shaped, self._swinging, model.joint_weights, rest.joints, self._jaw, self._eyes)
+        _project(
+            columns,
+            self._by_rest,
             self.errors,
-            rest.points,
-            model.expression,
-            model.identity if shared else model.identity[:, :, :0],
-            model.jaw_correctives,
-            model.joint_weights,
-            rest.joints,
-            state.expression,
-            self._jaw,
-            self._jaw_by,
-            self._eyes,
-            self._eyes_by,
-            np.ascontiguousarray(state.rotation),
+            self._posed,
+            rotation,
             state.translation,
+            rest.joints,
             subject.focal,
             target.points,
             target.weights,
             self.huber_knee,
             model.eye_distance_m,
+            shared,
+        )
+        _swing(
+            columns[6 + len(state.expression) :],
+            self._by_rest,
+            self._shaped,
+            self._swinging,
+            model.joint_weights,
+            model.jaw_correctives,
+            rest.joints,
+            self._jaw,
+            self._jaw_by,
+            self._eyes,
+            self._eyes_by,
             model.has_jaw_joint,
         )
-        return rows
+        _expand(columns[6:], self._by_rest, self._expression)
+        _expand(columns[model.frame_size :], self._by_rest, self._identity if shared else self._nobody)
+        return columns.reshape(len(columns), -1).T
 
 
 def rotation_by_axis_angle(axis_angle: Double) -> Double:
@@ -182,55 +202,64 @@ def project(model: LandmarkModel, subject: Subject, rest: Rest, state: FrameStat
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _fill(
-    rows: Double, errors: Double, rest: Double, expression_basis: Float, identity_basis: Float, correctives: Float, joint_weights: Float, joints: Double,
-    expression: Double, jaw: Double, jaw_by: Double, eyes: Double, eyes_by: Double, rotation: Double, translation: Double, focal: float, target: Double,
-    weights: Double, knee: float, eye_distance: float, has_jaw_joint: bool,
+def _shape(shaped: Double, rest: Double, basis: Float, expression: Double) -> None:
+    """Writes to `shaped` (3, L) the landmarks before any joint moves them; `basis` (K, 3, L)."""
+    shaped[:] = rest.T
+    for k in range(basis.shape[0]):
+        weight = expression[k]
+        if weight != 0.0:
+            for c in range(3):
+                total, along = shaped[c], basis[k, c]
+                for landmark in range(total.shape[0]):
+                    total[landmark] += weight * along[landmark]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _pose(posed: Double, shaped: Double, swinging: NDArray[np.intp], joint_weights: Float, joints: Double, jaw: Double, eyes: Double) -> None:
+    """Writes to `posed` (3, L) what jaw and eyes make of `shaped`."""
+    posed[:] = shaped
+    for landmark in swinging:
+        for joint in range(3):
+            share = joint_weights[landmark, joint]
+            if share > 0.0:
+                rotation = jaw if joint == 0 else eyes[joint - 1]
+                for a in range(3):
+                    for b in range(3):
+                        posed[a, landmark] += share * (rotation[a, b] - (1.0 if a == b else 0.0)) * (shaped[b, landmark] - joints[joint + 1, b])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _project(
+    columns: Float, by_head: Float, errors: Double, posed: Double, rotation: Double, translation: Double, joints: Double, focal: float, target: Double,
+    weights: Double, knee: float, eye_distance: float, shared: bool,
 ) -> None:  # fmt: skip
-    """Fills the rows of `Linearizer.linearize` and the errors (L,); arguments as in `LandmarkModel`, `Rest`, `FrameState` and `Target`."""
-    shapes, people = expression.shape[0], identity_basis.shape[2]
-    gaze_at = 6 + shapes
-    jaw_at = gaze_at + 4
-    shared_at = jaw_at + (3 if has_jaw_joint else 0)
-    last = rows.shape[1] - 1
+    """Fills the columns (C, 2, L) of pose, residual and, if `shared`, focal length; the errors (L,); and `by_head` (2, 3, L), the derivative by `posed`."""
     scale = _seen_eye_distance(rotation, translation, joints, focal, eye_distance)
-    local, turned, view = np.empty((3, 3)), np.empty((3, 3)), np.zeros((2, 3))
-    x, posed, y, by_head, by_rest = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    for landmark in range(rest.shape[0]):
-        basis, share, corrective = expression_basis[landmark], joint_weights[landmark], correctives[landmark]
-        _shape_point(x, rest[landmark], basis, expression, corrective, jaw, has_jaw_joint)
-        _pose_point(posed, local, x, share, joints, jaw, eyes)
-        for a in range(3):
-            y[a] = rotation[a, 0] * posed[0] + rotation[a, 1] * posed[1] + rotation[a, 2] * posed[2]
-            for b in range(3):
-                turned[a, b] = rotation[a, 0] * local[0, b] + rotation[a, 1] * local[1, b] + rotation[a, 2] * local[2, b]
-        nearness = 1.0 / max(-(y[2] + translation[2]), NEAREST_M)
-        seen = (focal * (y[0] + translation[0]) * nearness, -focal * (y[1] + translation[1]) * nearness)
-        error = (seen[0] - target[landmark, 0], seen[1] - target[landmark, 1])
-        errors[landmark] = np.sqrt(error[0] * error[0] + error[1] * error[1]) / scale
-        weight = weights[landmark] / scale * np.sqrt(min(1.0, knee / max(errors[landmark], 1e-9)))
-        view[0, 0], view[1, 1] = weight * focal * nearness, -weight * focal * nearness
-        view[0, 2], view[1, 2] = weight * seen[0] * nearness, weight * seen[1] * nearness
-        for i in range(2):
-            row = rows[2 * landmark + i]
-            for b in range(3):
-                by_head[b] = view[i, 0] * rotation[0, b] + view[i, 1] * rotation[1, b] + view[i, 2] * rotation[2, b]
-                by_rest[b] = view[i, 0] * turned[0, b] + view[i, 1] * turned[1, b] + view[i, 2] * turned[2, b]
-            row[0] = view[i, 2] * y[1] - view[i, 1] * y[2]
-            row[1] = view[i, 0] * y[2] - view[i, 2] * y[0]
-            row[2] = view[i, 1] * y[0] - view[i, 0] * y[1]
-            row[3], row[4], row[5] = view[i, 0], view[i, 1], view[i, 2]
-            _expand(row, 6, by_rest, basis)
-            for eye in range(2):
-                for axis in range(2):
-                    row[gaze_at + 2 * eye + axis] = _swing(by_head, share[1 + eye], eyes_by[eye, axis], x, joints[2 + eye])
-            if has_jaw_joint:
-                for axis in range(3):
-                    row[jaw_at + axis] = _swing(by_head, share[0], jaw_by[axis], x, joints[1]) + _correct(by_rest, corrective, jaw_by[axis])
-            if people > 0:
-                _expand(row, shared_at, by_rest, identity_basis[landmark])
-                row[shared_at + people] = weight * seen[i]
-            row[last] = weight * error[i]
+    last = columns.shape[0] - 1
+    for landmark in range(errors.shape[0]):
+        hx, hy, hz = posed[0, landmark], posed[1, landmark], posed[2, landmark]
+        x = rotation[0, 0] * hx + rotation[0, 1] * hy + rotation[0, 2] * hz
+        y = rotation[1, 0] * hx + rotation[1, 1] * hy + rotation[1, 2] * hz
+        z = rotation[2, 0] * hx + rotation[2, 1] * hy + rotation[2, 2] * hz
+        nearness = 1.0 / max(-(z + translation[2]), NEAREST_M)
+        across, down = focal * (x + translation[0]) * nearness, -focal * (y + translation[1]) * nearness
+        off_x, off_y = across - target[landmark, 0], down - target[landmark, 1]
+        error = np.sqrt(off_x * off_x + off_y * off_y) / scale
+        errors[landmark] = error
+        weight = weights[landmark] / scale * np.sqrt(min(1.0, knee / max(error, 1e-9)))
+        by_side, by_depth_x, by_depth_y = weight * focal * nearness, weight * across * nearness, weight * down * nearness
+        columns[0, 0, landmark], columns[0, 1, landmark] = by_depth_x * y, by_depth_y * y + by_side * z
+        columns[1, 0, landmark], columns[1, 1, landmark] = by_side * z - by_depth_x * x, -by_depth_y * x
+        columns[2, 0, landmark], columns[2, 1, landmark] = -by_side * y, -by_side * x
+        columns[3, 0, landmark], columns[3, 1, landmark] = by_side, 0.0
+        columns[4, 0, landmark], columns[4, 1, landmark] = 0.0, -by_side
+        columns[5, 0, landmark], columns[5, 1, landmark] = by_depth_x, by_depth_y
+        columns[last, 0, landmark], columns[last, 1, landmark] = weight * off_x, weight * off_y
+        for c in range(3):
+            by_head[0, c, landmark] = by_side * rotation[0, c] + by_depth_x * rotation[2, c]
+            by_head[1, c, landmark] = -by_side * rotation[1, c] + by_depth_y * rotation[2, c]
+        if shared:
+            columns[last - 1, 0, landmark], columns[last - 1, 1, landmark] = weight * across, weight * down
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -243,61 +272,54 @@ def _seen_eye_distance(rotation: Double, translation: Double, joints: Double, fo
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _shape_point(x: Double, rest: Double, basis: Float, expression: Double, corrective: Float, jaw: Double, has_jaw_joint: bool) -> None:
-    """Writes to `x` (3,) a landmark before any joint moves it."""
-    for c in range(3):
-        total = rest[c]
-        weights = basis[c]
-        for k in range(expression.shape[0]):
-            total += weights[k] * expression[k]
-        if has_jaw_joint:
-            for entry in range(9):
-                a, b = entry // 3, entry % 3
-                total += corrective[c, entry] * (jaw[a, b] - (1.0 if a == b else 0.0))
-        x[c] = total
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _pose_point(posed: Double, local: Double, x: Double, share: Float, joints: Double, jaw: Double, eyes: Double) -> None:
-    """Writes what jaw and eyes make of the point `x`: `posed` (3,), and `local` (3, 3), its derivative by `x`."""
-    for a in range(3):
-        posed[a] = x[a]
-        for b in range(3):
-            one = 1.0 if a == b else 0.0
-            by_jaw = share[0] * (jaw[a, b] - one)
-            by_left = share[1] * (eyes[0, a, b] - one)
-            by_right = share[2] * (eyes[1, a, b] - one)
-            local[a, b] = one + by_jaw + by_left + by_right
-            posed[a] += by_jaw * (x[b] - joints[1, b]) + by_left * (x[b] - joints[2, b]) + by_right * (x[b] - joints[3, b])
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _expand(row: Double, start: int, by_rest: Double, basis: Float) -> None:
-    """Writes `by_rest` (3,) @ `basis` (3, K) to `row` from column `start` on."""
-    along_x, along_y, along_z = basis[0], basis[1], basis[2]
-    for k in range(basis.shape[1]):
-        row[start + k] = by_rest[0] * along_x[k] + by_rest[1] * along_y[k] + by_rest[2] * along_z[k]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _swing(by_head: Double, share: float, rotation_by: Double, x: Double, joint: Double) -> float:
-    """What the point `x` (3,) adds to a row when its joint turns."""
-    total = 0.0
-    if share > 0.0:
+def _swing(
+    columns: Float, by_head: Float, shaped: Double, swinging: NDArray[np.intp], joint_weights: Float, correctives: Float, joints: Double, jaw: Double,
+    jaw_by: Double, eyes: Double, eyes_by: Double, has_jaw_joint: bool,
+) -> None:  # fmt: skip
+    """Fills the columns of gaze and jaw, and makes of `by_head` (2, 3, L), the derivative by `posed`, that by `shaped`, in place."""
+    old, local = np.empty(3), np.empty((3, 3))
+    for landmark in swinging:
+        share, x = joint_weights[landmark], shaped[:, landmark]
         for a in range(3):
             for b in range(3):
-                total += by_head[a] * share * rotation_by[a, b] * (x[b] - joint[b])
+                one = 1.0 if a == b else 0.0
+                local[a, b] = one + share[0] * (jaw[a, b] - one) + share[1] * (eyes[0, a, b] - one) + share[2] * (eyes[1, a, b] - one)
+        for i in range(2):
+            for c in range(3):
+                old[c] = by_head[i, c, landmark]
+            for c in range(3):
+                by_head[i, c, landmark] = old[0] * local[0, c] + old[1] * local[1, c] + old[2] * local[2, c]
+            for eye in range(2):
+                for axis in range(2):
+                    columns[2 * eye + axis, i, landmark] = share[1 + eye] * _turn(old, eyes_by[eye, axis], x, joints[2 + eye])
+            if has_jaw_joint:
+                for axis in range(3):
+                    total = share[0] * _turn(old, jaw_by[axis], x, joints[1])
+                    for c in range(3):
+                        for entry in range(9):
+                            total += by_head[i, c, landmark] * correctives[landmark, c, entry] * jaw_by[axis, entry // 3, entry % 3]
+                    columns[4 + axis, i, landmark] = total
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _turn(by_head: Double, rotation_by: Double, x: Double, joint: Double) -> float:
+    """`by_head` (3,) @ `rotation_by` (3, 3) @ (`x` - `joint`) (3,)."""
+    total = 0.0
+    for a in range(3):
+        for b in range(3):
+            total += by_head[a] * rotation_by[a, b] * (x[b] - joint[b])
     return total
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _correct(by_rest: Double, corrective: Float, jaw_by: Double) -> float:
-    """What the jaw's correctives (3, 9) add to a row when the jaw turns."""
-    total = 0.0
-    for c in range(3):
-        for entry in range(9):
-            total += by_rest[c] * corrective[c, entry] * jaw_by[entry // 3, entry % 3]
-    return total
+def _expand(columns: Float, by_rest: Float, basis: Float) -> None:
+    """Writes to the first K `columns` (K or more, 2, L) how the residuals change with weights of the shapes `basis` (K, 3, L); `by_rest` (2, 3, L)."""
+    for k in range(basis.shape[0]):
+        along_x, along_y, along_z = basis[k, 0], basis[k, 1], basis[k, 2]
+        for i in range(2):
+            column, by_x, by_y, by_z = columns[k, i], by_rest[i, 0], by_rest[i, 1], by_rest[i, 2]
+            for landmark in range(column.shape[0]):
+                column[landmark] = by_x[landmark] * along_x[landmark] + by_y[landmark] * along_y[landmark] + by_z[landmark] * along_z[landmark]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
