@@ -16,7 +16,9 @@ class PresenceSettings:
     release_s: float = 0.3
     """and then eased to rest in this time."""
     return_s: float = 0.3
-    """A found face is eased back in this time; in less, if it was away for less."""
+    """A found face is eased back in this time;"""
+    missed_s: float = 0.09
+    """one that was away for less than this, in the time that it was away."""
 
 
 class Presence:
@@ -37,7 +39,7 @@ class Presence:
         """What to show while the face is there."""
         if self.lost:
             away = np.inf if self._seen_s is None else abs(at_s - self._seen_s)
-            self._from, self._found_s, self._return_s = self._shown, at_s, min(away, self._settings.return_s)
+            self._from, self._found_s, self._return_s = self._shown, at_s, away if away < self._settings.missed_s else self._settings.return_s
             self.lost = False
         share = ease((at_s - self._found_s) / self._return_s) if self._return_s > 0.0 else 1.0
         self._shown = self._held = self._from + share * (live - self._from)

@@ -14,6 +14,7 @@ from models.driver import DriverProfile
 from models.head import HeadModel, HeadParams
 from realtime.one_euro import Double
 from realtime.packets import DriveMode, FaceObservation
+from realtime.plausibility import Plausibility, PlausibilitySettings
 from realtime.regression import ParameterSolver, SolverSettings
 
 
@@ -81,6 +82,7 @@ def _typical(total: Double) -> float:
 class SubjectSettings:
     solver: SolverSettings = field(default_factory=SolverSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
+    plausibility: PlausibilitySettings = field(default_factory=PlausibilitySettings)
 
 
 class SubjectSolver:
@@ -96,6 +98,7 @@ class SubjectSolver:
         self._settings = settings or SubjectSettings()
         self._mode = mode
         self._judge = Judge(self._settings.judge)
+        self._plausibility = Plausibility(head.landmarks(head.template), self._settings.plausibility)
         self._anybody = ParameterSolver(head, self._settings.solver)
         self.neck_offset = self._anybody.neck_offset
         self._own, self._decided, self._seen_s = False, True, 0.0
@@ -120,14 +123,16 @@ class SubjectSolver:
         self._begin()
 
     def solve(self, observation: FaceObservation) -> HeadParams | None:
-        """The driver's parameters in this frame; None where there is no face, or none can be made out."""
+        """The driver's parameters in this frame; None where there is no face, none can be made out, or what is there cannot be the face that was followed."""
+        if observation.landmarks is not None and not self._plausibility.look(observation.landmarks, observation.pts_s):
+            return None
         if not self._decided:
             return self._decide(observation)
         params = (self._known if self._own and self._known is not None else self._anybody).solve(observation)
         if params is not None:
             away = observation.pts_s - self._seen_s
             self._seen_s = observation.pts_s
-            if self._mode is DriveMode.AUTO and self._known is not None and not 0.0 <= away <= self._settings.judge.lost_s:
+            if self._mode is DriveMode.AUTO and self._known is not None and (self._plausibility.jumped or not 0.0 <= away <= self._settings.judge.lost_s):
                 self._judge.reset()
                 self._decided = False
         return params
