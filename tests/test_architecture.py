@@ -21,11 +21,13 @@ MAY_IMPORT = {
     "training": {"training", "models"},
 }
 ONLY_IN = {
-    "aiohttp": {"server.py", "realtime/signaling.py", "realtime/whip.py"},  # the page's HTTP, and that of WHIP and WHEP clients
-    "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/"},
+    # the page's HTTP, that of WHIP and WHEP clients, and a WHEP client: the virtual camera of a running session
+    "aiohttp": {"server.py", "realtime/signaling.py", "realtime/whip.py", "realtime/virtualcam/remote.py"},
+    "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/", "realtime/virtualcam/remote.py"},
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
+    "pyvirtualcam": {"realtime/virtualcam/device.py"},
     "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
@@ -80,6 +82,8 @@ def test_the_realtime_ladder_only_goes_down() -> None:
 def test_no_asyncio_below_the_worker() -> None:
     for path in (ROOT / "realtime").glob("*.py"):
         assert path.name in MAY_USE_ASYNCIO or "asyncio" not in imports(path), path.name
+    for path in (ROOT / "realtime" / "virtualcam").glob("*.py"):
+        assert path.name == "remote.py" or "asyncio" not in imports(path), path.name
 
 
 def test_the_top_level_is_fixed() -> None:

@@ -1,0 +1,217 @@
+"""`python -m realtime.virtualcam`, the local way: a video drives an avatar in this process, a fake camera keeps what comes out."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.yuv import planes
+from realtime.backgrounds import GREEN
+from realtime.errors import NotFound
+from realtime.packets import Tracking
+from realtime.virtualcam import __main__ as entry
+from realtime.virtualcam.device import DEVICE_HELP, VirtualCamera
+from realtime.virtualcam.feed import DeviceError, Newest, Source
+from realtime.virtualcam.local import LocalSource
+from realtime.virtualcam.options import Options, Size
+from realtime.virtualcam.picture import QUIET, SHAPE, Picture, card, colour_of
+from tests.clips import write_video
+from tests.faces import moving_portrait
+from tests.fakes import BRIGHT, DARK, DRIVEN_LUMA, PLACEHOLDER_LUMA, FakeFactory, read_stamp
+from tests.virtual_camera import Machine, fake_backend, running
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 192
+LOUD = (230, 20, 220)
+"""What the fake webcam shows: a colour that no fake avatar has."""
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    with fake_backend() as machine:
+        yield machine
+
+
+@pytest.fixture
+def webcam(tmp_path: Path) -> Path:
+    """A second of video."""
+    picture = np.full((120, 160, 3), LOUD, np.uint8)
+    return write_video(tmp_path / "webcam.mp4", [picture] * 25)
+
+
+@pytest.fixture
+def factory(monkeypatch: pytest.MonkeyPatch) -> FakeFactory:
+    """In the place of the real heavy side."""
+    made = FakeFactory(SIDE)
+
+    def make_source(options: Options, newest: Newest, say: object) -> Source:
+        return LocalSource(options, made, "ada", newest, say)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(entry, "make_source", make_source)
+    return made
+
+
+def options(webcam: Path | str, **changes: object) -> Options:
+    return Options(**{"camera": str(webcam), "size": Size(SIDE, SIDE), **changes})  # type: ignore[arg-type]
+
+
+def is_driven(picture: Picture) -> bool:
+    luma = planes(picture)[0]
+    return luma[-1, 0] == DRIVEN_LUMA and read_stamp(luma) is not None
+
+
+def is_resting(picture: Picture) -> bool:
+    return bool((planes(picture)[0] == PLACEHOLDER_LUMA).all())
+
+
+def is_card(picture: Picture) -> bool:
+    return bool((picture == card(SIDE)).all())
+
+
+def no_webcam_pixel(pictures: list[Picture]) -> bool:
+    """All that was ever sent is made of what the fake avatar and the card are made of."""
+    known = {DARK, BRIGHT, DRIVEN_LUMA, PLACEHOLDER_LUMA, *range(QUIET[0], SHAPE[0] + 1)}
+    return all(set(np.unique(planes(picture)[0])) <= known and (picture[SIDE:] == 128).all() for picture in pictures)
+
+
+def test_a_webcam_becomes_the_avatar(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
+    with running(machine, options(webcam, background="green", mirror=True)) as camera:
+        camera.shows(is_driven, "the driven avatar")
+    assert camera.codes == [0]
+    assert (machine.format, machine.fps, machine.opened, machine.closed) == ("I420", 30, 1, 1)
+    assert {picture.shape for picture in machine.pictures} == {(SIDE * 3 // 2, SIDE)}
+    assert factory.made[0].calls[:2] == [("background", "green"), ("mirror", True)]
+    assert factory.made[0].calls[-1] == "close"
+    assert factory.made[0].shapes == {(120, 160, 3)}
+
+
+def test_without_a_webcam_the_avatar_rests(machine: Machine, factory: FakeFactory) -> None:
+    with running(machine, options("no-such-video.mp4")) as camera:
+        camera.shows(is_resting, "the avatar at rest")
+        camera.until(lambda: "no-such-video.mp4: expected a video" in camera.lines.text, "the reason")
+        camera.until(lambda: "no picture from the webcam" in camera.lines.text, "the status")
+    assert is_card(machine.pictures[0]) or is_resting(machine.pictures[0])
+    assert no_webcam_pixel(machine.pictures)
+
+
+def test_the_avatar_rests_when_the_video_ends_and_moves_when_it_begins_again(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
+    with running(machine, options(webcam)) as camera:
+        camera.shows(is_driven, "the driven avatar")
+        camera.until(lambda: "has ended" in camera.lines.text, "the end")
+        camera.shows(is_resting, "the avatar at rest")
+        camera.until(lambda: "the webcam is back" in camera.lines.text, "the video again")
+        camera.shows(is_driven, "the driven avatar again")
+    assert no_webcam_pixel(machine.pictures)
+
+
+@pytest.mark.parametrize("tracking", [Tracking.OK, Tracking.LOST])
+def test_errors_and_lost_faces_show_no_webcam_pixel(machine: Machine, factory: FakeFactory, webcam: Path, tracking: Tracking) -> None:
+    factory.behaviours[0].crash = tracking is Tracking.OK
+    factory.behaviours[0].tracking = tracking
+    with running(machine, options(webcam)) as camera:
+        camera.shows(is_resting if factory.behaviours[0].crash else is_driven, "an avatar")
+        camera.until(lambda: len(machine.pictures) > 20, "some pictures")
+    assert no_webcam_pixel(machine.pictures)
+
+
+def test_a_wide_camera_shows_the_avatar_in_its_middle(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
+    with running(machine, options(webcam, size=Size(320, SIDE), background="#102030")) as camera:
+        camera.shows(lambda picture: is_driven(np.ascontiguousarray(picture[:, 64:256])), "the avatar")
+    luma, blue, _ = planes(camera.last)
+    assert luma.shape == (SIDE, 320)
+    assert (luma[:, :64] == colour_of("#102030")[0]).all()
+    assert (blue[:, 128:] == colour_of("#102030")[1]).all()
+
+
+def test_a_camera_that_goes_away_comes_back(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
+    with running(machine, options(webcam)) as camera:
+        camera.shows(is_driven, "the driven avatar")
+        machine.unplug()
+        camera.until(lambda: "is gone" in camera.lines.text, "the message")
+        machine.present = True
+        camera.until(lambda: "is back" in camera.lines.text, "the camera again")
+        camera.shows(is_driven, "the driven avatar")
+    assert (machine.opened, machine.closed) == (2, 2)
+
+
+def test_without_a_camera_it_ends_and_says_what_to_install(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
+    machine.present = False
+    with running(machine, options(webcam)) as camera:
+        assert camera.ends() == 2
+    assert DEVICE_HELP[platform.system()] in camera.lines.text
+    assert factory.made == []
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(DeviceError, match=r"pip install -e '\.\[virtualcam\]'"):
+        VirtualCamera(Size(SIDE, SIDE), 30, None)
+
+
+def test_a_camera_of_another_name_is_not_taken(machine: Machine) -> None:
+    with pytest.raises(DeviceError, match="OBS Virtual Camera: there is no virtual camera"):
+        VirtualCamera(Size(SIDE, SIDE), 30, "OBS Virtual Camera")
+
+
+@pytest.mark.parametrize("when", ["warm_error", "create_error"])
+def test_without_an_avatar_it_ends(machine: Machine, factory: FakeFactory, webcam: Path, when: str) -> None:
+    setattr(factory.behaviours[0], when, NotFound("the avatar cannot be used: truncated"))
+    with running(machine, options(webcam)) as camera:
+        assert camera.ends() == 2
+    assert "the avatar cannot be used: truncated" in camera.lines.text
+    assert machine.closed == 1
+
+
+def test_an_unknown_avatar_is_named(machine: Machine, webcam: Path) -> None:
+    with running(machine, options(webcam, avatar="nobody")) as camera:
+        assert camera.ends() == 2
+    assert "no such avatar; there are mara" in camera.lines.text
+
+
+def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, threading\n"
+        "from tests.virtual_camera import fake_backend\n"
+        "from realtime.virtualcam.__main__ import main\n"
+        "with fake_backend() as machine:\n"
+        "    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "    code = main(['--session', 'nobody-there'])\n"
+        "print(code, machine.closed, len(machine.pictures) > 10)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0 1 True\n"), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_real_stages_show_the_avatar_and_not_the_webcam(machine: Machine, tmp_path: Path) -> None:
+    webcam = write_video(tmp_path / "face.mp4", moving_portrait(75, 320))
+    seen: set[bytes] = set()
+
+    def moves() -> bool:
+        if machine.pictures:
+            seen.add(camera.last.tobytes())
+        return len(seen) > 12
+
+    with running(machine, options(webcam, avatar="mara", background="green")) as camera:
+        camera.until(moves, "an avatar that moves", 90.0)
+    assert no_alien_corner(machine.pictures)
+
+
+def no_alien_corner(pictures: list[Picture]) -> bool:
+    """The upper corners, which the webcam's picture fills with a wall and a flag, are the card's or the background's plain green."""
+    luma, blue, red = colour_of(f"#{bytes(GREEN).hex()}")
+
+    def plain(picture: Picture) -> bool:
+        return all(
+            np.abs(plane[: len(plane) // 8, side].astype(int) - level).max() <= 2
+            for plane, level in zip(planes(picture), (luma, blue, red), strict=True)
+            for side in (slice(0, len(plane) // 8), slice(-len(plane) // 8, None))
+        )
+
+    return all(plain(picture) for picture in pictures)
