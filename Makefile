@@ -22,7 +22,7 @@ install-neural: $(STAMPS)/neural $(STAMPS)/all-weights ## as install-train, with
 
 weights: $(STAMPS)/all-weights ## fetch all network weights, verified by hash
 
-test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn ## install what tests need and run them all
+test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn $(STAMPS)/gltf ## install what tests need and run them all
 	@HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 $(BIN)/python -m pytest
 
 lint: $(STAMPS)/test ## ruff and mypy
@@ -88,6 +88,12 @@ $(STAMPS)/all-weights: $(STAMPS)/weights
 
 $(STAMPS)/chromium: | $(BIN)/python
 	@command -v chromium >/dev/null || sh -c '$(call apt_install,chromium)'
+	@mkdir -p $(STAMPS) && touch $@
+
+# What the exported GLB files are looked at with: Khronos's validator and three.js, pinned by hash.
+$(STAMPS)/gltf: tests/gltf/package-lock.json | $(BIN)/python
+	@command -v npm >/dev/null || sh -c '$(call apt_install,npm)'
+	@npm ci --prefix tests/gltf --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@mkdir -p $(STAMPS) && touch $@
 
 # A TURN server that the tests run on loopback; Debian would also run one for the whole network from then on.

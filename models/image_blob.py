@@ -32,14 +32,14 @@ def image_size(blob: bytes) -> tuple[int, int] | None:
     return None
 
 
-def encode_image(image: NDArray[np.uint8], webp_quality: int | None = None) -> bytes:
-    """(H, W, 3) RGB or (H, W, 4) RGBA uint8 → PNG bytes, or WebP bytes of that quality (101: lossless)."""
+def encode_image(image: NDArray[np.uint8], webp_quality: int | None = None, png_level: int = 9) -> bytes:
+    """(H, W, 3) RGB or (H, W, 4) RGBA uint8 → PNG bytes, packed as hard as `png_level` (0…9), or WebP bytes of that quality (101: lossless)."""
     import cv2
 
     order = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     swapped = cv2.cvtColor(np.ascontiguousarray(image), order)
     if webp_quality is None:
-        done, data = cv2.imencode(".png", swapped, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        done, data = cv2.imencode(".png", swapped, [cv2.IMWRITE_PNG_COMPRESSION, png_level])
     else:
         done, data = cv2.imencode(".webp", swapped, [cv2.IMWRITE_WEBP_QUALITY, webp_quality])
     if not done:
