@@ -22,6 +22,7 @@ from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings
 from realtime.own import OwnPath, OwnSettings
 from realtime.packets import Calibration, GainGroup, Motion
 from realtime.presence import Presence, PresenceSettings, ease
+from realtime.smoothing import OWN_SMOOTHING, Smoothing
 from realtime.user_gains import UserGains
 
 NECK_OFFSET_M = (0.0, 0.0656, 0.0255)
@@ -29,17 +30,6 @@ NECK_OFFSET_M = (0.0, 0.0656, 0.0255)
 LEAST_NECK_ROOM_RAD = 0.05
 TAIL = {"turn": 3, "gaze": 4, "lean": 3, "jaw_joint": 3}
 """What follows the driver's expression in the vector that is smoothed and blended, with sizes."""
-
-BROWS_FILTER = OneEuroSettings(min_cutoff_hz=1.2, beta=4.0, derivative_cutoff_hz=3.0)
-BLINKS_FILTER = OneEuroSettings(min_cutoff_hz=3.0, beta=12.0, derivative_cutoff_hz=15.0)
-LIDS_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
-MOUTH_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
-JAW_FILTER = OneEuroSettings(min_cutoff_hz=2.0, beta=12.0, derivative_cutoff_hz=6.0)
-OTHER_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=3.0, derivative_cutoff_hz=4.0)
-TURN_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=10.0, derivative_cutoff_hz=4.0)
-GAZE_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
-LEAN_FILTER = OneEuroSettings(min_cutoff_hz=1.0, beta=15.0, derivative_cutoff_hz=3.0)
-JAW_JOINT_FILTER = OneEuroSettings(min_cutoff_hz=2.0, beta=24.0, derivative_cutoff_hz=6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +78,6 @@ class Gains:
     gaze: float = 1.0
     lean: float = 0.6
     """Of the head's displacement, in proportion to its distance from the camera."""
-
-
-@dataclass(frozen=True, slots=True)
-class Smoothing:
-    """One filter a group; chosen on real clips so that blinks and speech lag less than a frame."""
-
-    brows: OneEuroSettings = BROWS_FILTER
-    blinks: OneEuroSettings = BLINKS_FILTER
-    lids: OneEuroSettings = LIDS_FILTER
-    mouth: OneEuroSettings = MOUTH_FILTER
-    jaw: OneEuroSettings = JAW_FILTER
-    other: OneEuroSettings = OTHER_FILTER
-    turn: OneEuroSettings = TURN_FILTER
-    gaze: OneEuroSettings = GAZE_FILTER
-    lean: OneEuroSettings = LEAN_FILTER
-    jaw_joint: OneEuroSettings = JAW_JOINT_FILTER
-
-
-OWN_SMOOTHING = Smoothing(
-    brows=OneEuroSettings(3.0, 64.0, 8.0),
-    blinks=OneEuroSettings(10.0, 96.0, 8.0),
-    lids=OneEuroSettings(5.0, 64.0, 8.0),
-    mouth=OneEuroSettings(6.0, 64.0, 8.0),
-    jaw=OneEuroSettings(6.0, 80.0, 8.0),
-    other=OneEuroSettings(6.0, 32.0, 8.0),
-    turn=OneEuroSettings(5.0, 400.0, 8.0),
-    gaze=OneEuroSettings(6.0, 80.0, 8.0),
-    lean=OneEuroSettings(5.0, 1600.0, 8.0),
-    jaw_joint=OneEuroSettings(6.0, 192.0, 8.0),
-)
-"""For the avatar's own person: quick, for beside their own picture any lag shows. On the held-out part of a talking man, refined, his face came 0.55
-pixels (of 512) from where it should be, and 0.58 after these filters; with cutoffs that lag 0.3 frames at the median speed, 0.95. What they take away is
-the noise of a head at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +145,7 @@ class Retargeter:
         self._drive: Double = np.zeros(len(self._names) + sum(TAIL.values()))
         self._own = False
         self._own_path.forget()
-        self._filters = self._make_filters()
+        self._filter = self._make_filter()
         self._latest_s: float | None = None
         self._shown = self._left = None
         self._switched_s = 0.0
@@ -229,14 +186,11 @@ class Retargeter:
         if own is not self._own:
             self._switch(own, pts_s)
         if self._presence.lost:
-            for _, smooth in self._filters:
-                smooth.reset()
+            self._filter.reset()
         elapsed = 0.0 if self._latest_s is None else float(np.clip(pts_s - self._latest_s, 0.0, 0.2))
         self._latest_s = pts_s
         live = self._as_it_is(params, pts_s) if own else self._beyond_rest(params, pts_s, elapsed)
-        for where, smooth in self._filters:
-            live[where] = smooth(live[where], pts_s)
-        return self._show(self._presence.show(live, pts_s), pts_s)
+        return self._show(self._presence.show(self._filter(live, pts_s), pts_s), pts_s)
 
     def motion(self) -> Motion:
         """What the driver did in the latest frame, whatever the avatar can show of it and however strongly the user wants it."""
@@ -252,7 +206,7 @@ class Retargeter:
         self._own = own
         self._own_path.forget()
         self._best.forget()
-        self._filters = self._make_filters()
+        self._filter = self._make_filter()
         self._left, self._switched_s = self._shown, at_s
 
     def _as_it_is(self, params: HeadParams, at_s: float) -> Double:
@@ -288,15 +242,13 @@ class Retargeter:
             start += size
         return slices
 
-    def _make_filters(self) -> list[tuple[NDArray[np.intp] | slice, OneEuroFilter]]:
-        """One for each group of expression shapes and each part of the tail, and where in the vector it works."""
-        where: dict[str, NDArray[np.intp] | slice] = dict(self._slices)
+    def _make_filter(self) -> OneEuroFilter:
+        """Of the whole vector, each group of expression shapes and each part of the tail in its own way."""
         groups = np.array(self._groups, object)
         groups[self._lids.blinks] = "blinks"
-        for group in np.unique(groups):
-            where[str(group)] = np.flatnonzero(groups == group)
         smoothing = self._settings.own_smoothing if self._own else self._settings.smoothing
-        return [(place, OneEuroFilter(getattr(smoothing, name))) for name, place in where.items()]
+        parts = [(str(group), 1) for group in groups] + list(TAIL.items())
+        return OneEuroFilter(OneEuroSettings.joined((getattr(smoothing, name), size) for name, size in parts))
 
     def _beyond_rest(self, params: HeadParams, at_s: float, elapsed_s: float) -> Double:
         """What the driver does beyond their rest pose: the expression (D,) with closures for its blinks, and the tail."""

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from models.head import HeadModel, HeadParams, load_head
 from models.landmarker import FaceLandmarker
 from realtime.gallery import FIRST, SHIPPED
-from realtime.one_euro import OneEuroFilter
+from realtime.one_euro import OneEuroFilter, OneEuroSettings
 from realtime.packets import FaceObservation, VideoPacket
 from realtime.reenactor import HEAD, installed_weights, load_avatar, rig_of
 from realtime.regression import ParameterSolver
-from realtime.retarget import Retargeter, RetargetSettings, Smoothing
+from realtime.retarget import TAIL, Retargeter, RetargetSettings
+from realtime.smoothing import Smoothing
 from realtime.tracking import FaceTracker
 from tests.benchmarks.tracking.meshes import FACE_HEIGHT, LEFT_GAP, LIP_GAP, RIGHT_GAP, gap_marks, gaps
 from tests.benchmarks.tracking.steady import FRAME_S, raw_settings, shift_between
@@ -110,15 +111,16 @@ def retargeted(head: HeadModel, clip: Followed, fps: float, settings: RetargetSe
 
 
 def filter_ms(clip: Followed, fps: float) -> list[float]:
-    """What of retargeting the filters take: as many of them, on vectors of a like size."""
+    """What of retargeting the filter takes: as good a one, on a vector of a like size."""
     smoothing = Smoothing()
-    filters = [OneEuroFilter(getattr(smoothing, name)) for name in ("brows", "blinks", "lids", "mouth", "jaw", "turn", "gaze", "lean", "jaw_joint")]
+    parts = [(smoothing.mouth, 39), (smoothing.blinks, 13), *((getattr(smoothing, name), size) for name, size in TAIL.items())]
+    smooth = OneEuroFilter(OneEuroSettings.joined(parts))
+    rest = np.zeros(sum(TAIL.values()))
     taken = []
     for index, params in enumerate(clip.solved):
-        parts = [] if params is None else np.array_split(np.concatenate([params.expression, np.zeros(13)]).astype(np.float64), len(filters))
         start = time.perf_counter()
-        for smooth, part in zip(filters, parts, strict=False):
-            smooth(part, index / fps)
+        if params is not None:
+            smooth(np.concatenate([params.expression.astype(np.float64)[:52], rest]), index / fps)
         taken.append(1e3 * (time.perf_counter() - start))
     return taken
 

@@ -16,7 +16,8 @@ from realtime.one_euro import OneEuroSettings
 from realtime.packets import VideoPacket
 from realtime.reenactor import HEAD, installed_weights, load_avatar, rig_of
 from realtime.regression import ParameterSolver
-from realtime.retarget import Retargeter, RetargetSettings, Smoothing
+from realtime.retarget import Retargeter, RetargetSettings
+from realtime.smoothing import Smoothing
 from realtime.tracking import FaceTracker
 from tests.benchmarks.tracking.clips import BLINK, resting_face
 from tests.benchmarks.tracking.meshes import Marks
