@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from realtime.errors import BadRequest, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
+from realtime.exports import export
 from realtime.gallery import Entry, Gallery
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
@@ -25,6 +28,7 @@ MAX_BODY_BYTES = 64 * 1024
 SESSIONS = web.AppKey("sessions", Sessions)
 GALLERY: web.AppKey[Gallery[Any]] = web.AppKey("gallery", Gallery)
 PAGE = web.AppKey("page", Path)
+EXPORTING = web.AppKey("exporting", asyncio.Lock)
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -59,6 +63,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> 
     application[SESSIONS] = sessions
     application[GALLERY] = gallery
     application[PAGE] = page.resolve()
+    application[EXPORTING] = asyncio.Lock()
     application.on_response_prepare.append(_add_security_headers)
     application.add_routes(
         [
@@ -69,6 +74,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> 
             web.get("/ice-servers", _ice_servers),
             web.get("/avatars", _avatars),
             web.get("/avatars/{id}/thumbnail", _thumbnail),
+            web.get("/avatars/{id}/export", _export),
             web.get("/healthz", _health),
             web.get("/readyz", _ready),
             web.get("/", _page),
@@ -195,6 +201,15 @@ async def _thumbnail(request: web.Request) -> web.Response:
     response.etag = entry.thumbnail_tag
     response.headers[hdrs.CACHE_CONTROL] = "no-cache"
     return response
+
+
+async def _export(request: web.Request) -> web.Response:
+    """One at a time: each takes a core for about a second."""
+    entry = request.app[GALLERY].entry(request.match_info["id"])
+    async with request.app[EXPORTING]:
+        made = await asyncio.to_thread(export, entry, request.query.get("format"), date.today())
+    headers = {hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_DISPOSITION: f'attachment; filename="{made.name}"'}
+    return web.Response(body=made.data, content_type=made.media_type, headers=headers)
 
 
 async def _health(request: web.Request) -> web.Response:
