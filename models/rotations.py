@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,13 +15,20 @@ def skew(v: ArrayLike) -> NDArray[np.float64]:
 
 
 def to_matrix(axis_angle: ArrayLike) -> NDArray[np.float64]:
-    """(3,) axis-angle in radians → (3, 3) rotation (Rodrigues' formula)."""
-    w = np.asarray(axis_angle, np.float64)
-    angle = float(np.linalg.norm(w))
-    k = skew(w)
-    first, second = (1.0, 0.5) if angle < 1e-8 else (np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2)
-    rotation: NDArray[np.float64] = np.eye(3) + first * k + second * k @ k
-    return rotation
+    """(3,) axis-angle in radians → (3, 3) rotation (Rodrigues' formula); NaN where it is not finite."""
+    x, y, z = np.asarray(axis_angle, np.float64).tolist()
+    squared = x * x + y * y + z * z
+    angle = math.sqrt(squared)
+    if not math.isfinite(angle):
+        return np.full((3, 3), np.nan)
+    first, second = (1.0, 0.5) if angle < 1e-8 else (math.sin(angle) / angle, (1.0 - math.cos(angle)) / squared)
+    return np.array(
+        [
+            [1.0 - second * (y * y + z * z), second * x * y - first * z, second * x * z + first * y],
+            [second * x * y + first * z, 1.0 - second * (x * x + z * z), second * y * z - first * x],
+            [second * x * z - first * y, second * y * z + first * x, 1.0 - second * (x * x + y * y)],
+        ]
+    )
 
 
 def to_axis_angle(matrix: ArrayLike) -> NDArray[np.float64]:

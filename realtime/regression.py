@@ -32,7 +32,7 @@ class SolverSettings:
     """So many of the head's identity shapes are estimated."""
     focal: float = 1.0
     """First guess of the focal length over the longer side of the picture: a horizontal field of view of 53 degrees, between laptop webcams (50-60) and wide
-    ones (70); the identity fit corrects it."""
+    ones (70)."""
     iterations: int = 4
     cold_iterations: int = 8
     huber_knee: float = 0.04
@@ -52,7 +52,9 @@ class SolverSettings:
     blend_s: float = 0.4
     """Time constant with which a better identity is taken over."""
     priors: PriorSettings = field(default_factory=PriorSettings)
-    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    identity: IdentitySettings = field(default_factory=lambda: IdentitySettings(focal_precision=1e4))
+    """The focal length stays within a few percent of the first guess: what a few seconds of a face say of it, is further off than a guess (distances of
+    rendered clips 9.5 percent off, with a precision of 2500 10.1, of 400 19)."""
 
 
 class ParameterSolver:

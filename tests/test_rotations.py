@@ -64,3 +64,8 @@ def test_signs_of_the_conventions() -> None:
 def test_gaze_pitches_first_and_then_yaws() -> None:
     looked = from_gaze(0.4, 0.3) @ np.array([0.0, 0.0, 1.0])
     np.testing.assert_allclose(looked, [np.sin(0.4) * np.cos(0.3), -np.sin(0.3), np.cos(0.4) * np.cos(0.3)], atol=1e-12)
+
+
+def test_no_rotation_of_what_is_not_finite() -> None:
+    for odd in (np.nan, np.inf, 1e200):
+        assert np.isnan(to_matrix((0.1, odd, 0.2))).all()

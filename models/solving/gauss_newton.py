@@ -94,8 +94,8 @@ def solve_frame(
 
 def align(points: Double, seen: Double, weights: Double) -> Double:
     """(3, 3): the rotation that best carries `points` (L, 3) onto `seen` (L, 3), whatever their places and sizes (Kabsch, Acta Cryst. A32, 1976)."""
-    share = (weights / weights.sum())[:, None]
-    left, _, right = np.linalg.svd((seen - (share * seen).sum(0)).T @ (share * (points - (share * points).sum(0))))
+    share = weights / weights.sum()
+    left, _, right = np.linalg.svd(seen.T @ (share[:, None] * (points - share @ points)))
     rotation: Double = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
     return rotation
 
