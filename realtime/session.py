@@ -20,6 +20,7 @@ from aiortc.exceptions import InvalidStateError
 from realtime import control
 from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
+from realtime.looks import Look
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap, Spacing
 from realtime.packets import PuppetPose, RenderedFrame, Tracking, Unit
@@ -170,6 +171,11 @@ class Session:
         if self._closing is None:
             logger.info("session %s ends: %s", self.tag, reason)
         self._begin_closing()
+
+    def wear(self, look: Look) -> None:
+        """Has the avatar look as somebody without a control channel asks; where it cannot, it stays as it is."""
+        if look != Look():
+            self._seat.submit(look.dress, lambda error: self._listener.call(self._tell_units))
 
     def stats(self) -> dict[str, object]:
         """What GET /sessions/{id}/stats and the `stats` message hold."""

@@ -20,7 +20,7 @@ from realtime.gallery import Entry, Gallery
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
 from realtime.sessions import Sessions
-from realtime.whip import WhipWhep
+from realtime.whip import WhipWhep, checked_name
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,8 @@ class _Offer:
     avatar: str | None
     replaces: str | None
     """Identifier of the session that this one takes the place of: knowing it is the right to end it."""
+    name: str | None
+    """The new session's identifier, where the client chooses it; one that has it already is replaced."""
 
 
 async def _read_offer(request: web.Request) -> _Offer:
@@ -148,14 +150,17 @@ async def _read_offer(request: web.Request) -> _Offer:
     replaces = body.get("replaces")
     if replaces is not None and not isinstance(replaces, str):
         raise BadRequest("replaces: expected the session_id of an earlier answer")
-    return _Offer(sdp, avatar, replaces)
+    name = body.get("session")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("session: expected text")
+    return _Offer(sdp, avatar, replaces, None if name is None else checked_name(name))
 
 
 async def _offer(request: web.Request) -> web.Response:
     offer = await _read_offer(request)
     gallery = request.app[GALLERY]
     avatar_id = gallery.entry(offer.avatar).id if offer.avatar is not None else gallery.default_id
-    session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.replaces)
+    session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.name or offer.replaces, name=offer.name)
     response = _json({"sdp": answer, "type": "answer", "session_id": session.id})
     response.etag = session.trickle.etag
     return response

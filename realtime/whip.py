@@ -1,7 +1,7 @@
 """WHIP (RFC 9725): OBS and others send the camera. WHEP (draft-ietf-wish-whep): they show the avatar. Each begins with one HTTP request that holds an offer.
 
-    POST /whip/{avatar}[?session=NAME]             a session driven by the camera that is offered
-    POST /whep/{session}                           a viewer of any session
+    POST /whip/{avatar}[?session=NAME]             a session driven by the camera that is offered; looks as realtime/looks.py reads from the query
+    POST /whep/{session}                           a viewer of any session; so does this one
     PATCH /sessions/{id}[/viewers/{viewer}]        candidates that were found later
     DELETE /sessions/{id}/viewers/{viewer}         the end of a viewer; that of a session is in signaling.py
 
@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 
 from realtime.errors import BadRequest, PreconditionFailed, PreconditionRequired, Unprocessable, UnsupportedMediaType
 from realtime.gallery import Gallery
+from realtime.looks import Look, read_look
 from realtime.rtc.ice_servers import link_headers
 from realtime.rtc.negotiation import Direction
 from realtime.rtc.trickle import Trickle
@@ -28,6 +29,17 @@ FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
 ENDPOINTS = ("/whip/{avatar}", "/whep/{session}")
 RESOURCES = ("/sessions/{id}", "/sessions/{id}/viewers/{viewer}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+def checked_name(name: str) -> str:
+    """A session's name, chosen by its client.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadRequest("session: expected 8 to 64 letters, digits, - and _")
+    return name
 
 
 class WhipWhep:
@@ -56,16 +68,20 @@ class WhipWhep:
     async def _publish(self, request: web.Request) -> web.Response:
         sdp = await _read(request, OFFER_TYPE)
         name = request.query.get("session")
-        if name is not None and not _NAME.fullmatch(name):
-            raise BadRequest("session: expected 8 to 64 letters, digits, - and _")
+        if name is not None:
+            checked_name(name)
         avatar_id = self._gallery.entry(request.match_info["avatar"]).id
+        look = self._look(request)
         session, answer = await self._sessions.open(sdp, avatar_id, name, Direction.RECEIVE, name)
+        session.wear(look)
         return self._created(answer, f"/sessions/{session.id}", session.trickle)
 
     async def _watch(self, request: web.Request) -> web.Response:
         sdp = await _read(request, OFFER_TYPE)
         session = self._sessions.get(request.match_info["session"])
+        look = self._look(request)
         viewer, answer = await session.audience.admit(sdp)
+        session.wear(look)
         return self._created(answer, f"/sessions/{session.id}/viewers/{viewer.id}", viewer.trickle)
 
     async def _trickle_session(self, request: web.Request) -> web.Response:
@@ -78,6 +94,9 @@ class WhipWhep:
     async def _end_viewer(self, request: web.Request) -> web.Response:
         await self._sessions.get(request.match_info["id"]).audience.get(request.match_info["viewer"]).aclose()
         return web.Response()
+
+    def _look(self, request: web.Request) -> Look:
+        return read_look(request.query, [entry.id for entry in self._gallery.entries])
 
     def _created(self, answer: str, location: str, trickle: Trickle) -> web.Response:
         response = web.Response(status=201, body=answer.encode(), content_type=OFFER_TYPE)

@@ -33,15 +33,15 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(factory: fakes.FakeFactory | None = None, config: ServerConfig | None = None) -> AsyncIterator[Served]:
-    """Serves on a free port of 127.0.0.1 while the block runs."""
+async def serving(factory: fakes.FakeFactory | None = None, config: ServerConfig | None = None, port: int = 0) -> AsyncIterator[Served]:
+    """Serves on a port of 127.0.0.1, by default a free one, while the block runs."""
     config = config or fakes.config()
     factory = factory or fakes.FakeFactory(config.size)
     worker = fakes.started_worker(factory)
     sessions = Sessions(config, worker)
     runner = web.AppRunner(build_application(sessions, fakes.gallery(), ROOT / "web"), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", factory, worker, sessions)
     finally:

@@ -102,6 +102,15 @@ async def test_full_and_free_again(http: Http) -> None:
         assert (await http.offer({"sdp": second.sdp, "type": "offer"})).status == 200
 
 
+async def test_a_page_names_its_session_and_takes_the_place_of_the_one_before(http: Http) -> None:
+    async with calling() as phone, calling() as again:
+        for peer in (phone, again):
+            response = await http.offer({"sdp": peer.sdp, "type": "offer", "session": "phone-0123"})
+            assert (response.status, (await response.json())["session_id"]) == (200, "phone-0123")
+        assert len(http.sessions) == 1
+        await problem_of(await http.offer({"sdp": again.sdp, "type": "offer", "session": "another-name"}), 503)
+
+
 async def test_a_reloaded_page_replaces_its_session(http: Http) -> None:
     async with calling() as first, calling() as second:
         session_id = (await (await http.offer({"sdp": first.sdp, "type": "offer"})).json())["session_id"]
@@ -124,6 +133,9 @@ async def test_a_reloaded_page_replaces_its_session(http: Http) -> None:
         ({"sdp": ["v=0"], "type": "offer"}, 400),
         ({"sdp": "v=0", "type": "offer", "avatar": 1}, 400),
         ({"sdp": "v=0", "type": "offer", "replaces": 1}, 400),
+        ({"sdp": "v=0", "type": "offer", "session": 1}, 400),
+        ({"sdp": "v=0", "type": "offer", "session": "short"}, 400),
+        ({"sdp": "v=0", "type": "offer", "session": "sessions/../name"}, 400),
         ({"sdp": "v=0", "type": "offer", "avatar": "nobody"}, 404),
         ({"sdp": "v=0", "type": "offer"}, 422),
         ({"sdp": "nonsense", "type": "offer"}, 422),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from realtime.virtualcam.console import Console
 from realtime.virtualcam.feed import Newest, Shot
 from realtime.virtualcam.options import Options
 from realtime.virtualcam.picture import card
+from tests.peers import until
 
 Picture = NDArray[np.uint8]
 BACKEND = "headcast-test"
@@ -97,6 +98,7 @@ class Running:
     """`python -m realtime.virtualcam` on a thread of this process."""
 
     machine: Machine
+    newest: Newest
     lines: Lines
     codes: list[int]
 
@@ -126,6 +128,15 @@ class Running:
         self.until(lambda: any(condition(picture) for picture in tuple(self.machine.pictures[begin:])), what)
 
 
+@asynccontextmanager
+async def running_beside(machine: Machine, options: Options) -> AsyncIterator[Running]:
+    """As `running`, in a test whose event loop has something to serve meanwhile."""
+    with running(machine, options) as camera:
+        yield camera
+        camera.newest.stop()
+        await until(lambda: camera.codes)
+
+
 @contextmanager
 def running(machine: Machine, options: Options) -> Iterator[Running]:
     newest = Newest(Shot(card(options.size.avatar, options.surround)))
@@ -133,7 +144,7 @@ def running(machine: Machine, options: Options) -> Iterator[Running]:
     thread = threading.Thread(target=lambda: codes.append(run(options, newest, Console(lines))))  # type: ignore[arg-type]
     thread.start()
     try:
-        yield Running(machine, lines, codes)
+        yield Running(machine, newest, lines, codes)
     finally:
         newest.stop()
         thread.join(20)

@@ -117,6 +117,7 @@ class Studio:
 
     http: TestClient[Any, Any]
     sessions: Sessions
+    factory: fakes.FakeFactory
 
     async def publish(self, client: Client, avatar: str = "ada", name: str | None = NAME, obs: bool = True) -> ClientResponse:
         path = f"/whip/{avatar}" + ("" if name is None else f"?session={name}")
@@ -142,12 +143,13 @@ class Studio:
 @asynccontextmanager
 async def studio(config: ServerConfig | None = None) -> AsyncIterator[Studio]:
     config = config or fakes.config(size=192)
-    worker: Worker = fakes.started_worker(fakes.FakeFactory(config.size))
+    factory = fakes.FakeFactory(config.size)
+    worker: Worker = fakes.started_worker(factory)
     sessions = Sessions(config, worker)
     application: web.Application = build_application(sessions, fakes.gallery("ada", "bo"), ROOT / "web")
     try:
         async with TestClient(TestServer(application)) as http:
-            yield Studio(http, sessions)
+            yield Studio(http, sessions, factory)
     finally:
         await sessions.aclose()
         worker.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from realtime.looks import Look
 from realtime.memory import settle
 from realtime.metrics import Rate, SessionMetrics
 from realtime.packets import RenderedFrame, Tracking
@@ -118,11 +119,9 @@ class _Dresser:
     def __init__(self, factory: ReenactorFactory, options: Options) -> None:
         self.warm = factory.warm
         self._factory = factory
-        self._options = options
+        self._look = Look(background=options.background, mirror=options.mirror)
 
     def create(self, avatar_id: str) -> Reenactor:
         reenactor = self._factory.create(avatar_id)
-        if self._options.background is not None:
-            reenactor.set_background(self._options.background)
-        reenactor.set_mirror(self._options.mirror)
+        self._look.dress(reenactor)
         return reenactor

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from realtime.backgrounds import GREEN as GREEN_RGB
 from realtime.control import BACKGROUNDS
+from realtime.looks import is_background
 from realtime.virtualcam.picture import QUIET, colour_of
 
 GREEN = f"#{bytes(GREEN_RGB).hex()}"
@@ -19,7 +20,6 @@ SMALLEST_PX, LARGEST_PX = 128, 1920
 LARGEST_AVATAR_PX = 1024
 """What the renderer makes at most; a larger camera shows it scaled up."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _SIZE = re.compile(r"([0-9]{1,5})(?:x([0-9]{1,5}))?")
 
 
@@ -136,7 +136,7 @@ def read_session(text: str) -> Watched:
 
 
 def _background(text: str) -> str:
-    if text not in BACKGROUNDS and not _COLOUR.fullmatch(text):
+    if not is_background(text):
         raise argparse.ArgumentTypeError(f"expected {', '.join(BACKGROUNDS)} or #rrggbb, got {text!r}")
     return text
 

@@ -35,6 +35,7 @@ SILENCE_S = 3.0
 """A session sends its last picture again several times a second; one that sends nothing for so long is gone."""
 FIRST_PICTURE_S = 10.0
 REQUEST_S = 10.0
+FAREWELL_S = 1.0
 STATS_EVERY_S = 1.0
 FACES = {"ok": "face found", "lost": "no face", "multiple": "several faces"}
 
@@ -91,7 +92,7 @@ class RemoteSource:
         self._stopped.set()
         with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(self._cancel)
-        self._thread.join(REQUEST_S)
+        self._thread.join(2 * FAREWELL_S)
 
     def _cancel(self) -> None:
         if self._watching is not None:
@@ -153,7 +154,7 @@ class RemoteSource:
             uplink.close()
             if resource is not None:
                 with suppress(ClientError, TimeoutError):
-                    await http.delete(resource)
+                    await http.delete(resource, timeout=ClientTimeout(total=FAREWELL_S))
             await close_peer(peer, "the virtual camera")
 
     async def _post(self, http: ClientSession, offer: str) -> tuple[str, str | None]:
@@ -170,8 +171,8 @@ class RemoteSource:
     async def _ice_servers(self, http: ClientSession) -> list[RTCIceServer]:
         with _as_not_watching():
             async with http.get(f"{self._watched.server}/ice-servers") as response:
-                listed: list[dict[str, Any]] = (await response.json())["ice_servers"] if response.ok else []
-        return [RTCIceServer(**server) for server in listed if "[" not in server["urls"]]
+                listed: list[dict[str, Any]] = (await response.json())["ice_servers"]
+                return [RTCIceServer(**server) for server in listed if "[" not in server["urls"]]
 
     async def _receive(self, track: MediaStreamTrack) -> None:
         patience_s = FIRST_PICTURE_S

@@ -1,0 +1,56 @@
+"""How WHIP and WHEP clients, which have no control channel, ask a session to look: in the query, `?avatar=mara&background=green&mirror=1`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+from realtime.control import BACKGROUNDS
+from realtime.errors import BadRequest
+from realtime.reenactor import Reenactor
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_SWITCH = {"1": True, "0": False}
+
+
+def is_background(name: str) -> bool:
+    """Whether it is a background's name, or a colour `#rrggbb`."""
+    return name in BACKGROUNDS or _COLOUR.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is asked for; None: as it is."""
+
+    avatar: str | None = None
+    background: str | None = None
+    mirror: bool | None = None
+
+    def dress(self, reenactor: Reenactor) -> None:
+        """Raises realtime.errors.HeadcastError where the avatar cannot be worn."""
+        if self.avatar is not None:
+            reenactor.set_avatar(self.avatar)
+        if self.background is not None:
+            reenactor.set_background(self.background)
+        if self.mirror is not None:
+            reenactor.set_mirror(self.mirror)
+
+
+def read_look(query: Mapping[str, str], avatars: Container[str]) -> Look:
+    """The look in a query; what else it holds is not looked at.
+
+    Args:
+        avatars: identifiers of those that there are.
+
+    Raises:
+        BadRequest: with what was expected.
+    """
+    avatar, background, mirror = (query.get(name) for name in ("avatar", "background", "mirror"))
+    if avatar is not None and avatar not in avatars:
+        raise BadRequest("avatar: expected an identifier from GET /avatars")
+    if background is not None and not is_background(background):
+        raise BadRequest(f"background: expected one of {', '.join(BACKGROUNDS)} or #rrggbb")
+    if mirror is not None and mirror not in _SWITCH:
+        raise BadRequest("mirror: expected 1 or 0")
+    return Look(avatar, background, None if mirror is None else _SWITCH[mirror])
