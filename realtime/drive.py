@@ -1,7 +1,7 @@
 """`python -m realtime.drive INPUT --avatar FILE --out OUT.npz`: what the server would make of a recording, frame by frame, without a browser or a picture.
 
 The server's own stages, from the server's own factory, over a video, or over frames.npy (T, H, W, 3) uint8 RGB with --pts pts.npy (T,) seconds. OUT.npz:
-    pts_s (T,) · the avatar's expression (T, E), rotation, neck, jaw, translation (T, 3), gaze (T, 2, 2) · tracking, mode (T,) text
+    pts_s (T,) · the avatar's expression (T, E), rotation, neck, jaw, translation (T, 3), gaze (T, 2, 2) · tracking, mode (T,) text · expression_names (E,)
     track_ms, solve_ms, refine_ms, retarget_ms (T,)
     solved_expression (T, D) in the head model's order, solved_rotation, solved_neck, solved_translation (T, 3), solved_gaze (T, 2, 2): the driver's own
     parameters, before they are smoothed; NaN without a face; in the avatar's convention where the mode is `own`
@@ -82,7 +82,7 @@ def drive(source: Path, avatar: Path, mode: DriveMode, pts: Path | None = None) 
             print(f"frame {len(done)} of {count or '?'}", file=sys.stderr, flush=True)
     if not done:
         raise DriveError(f"{source.name}: no frame of it can be decoded")
-    return _arrays(done, times)
+    return {"expression_names": np.array(worn.expression_names)} | _arrays(done, times)
 
 
 def _arrays(done: list[Driven], times: list[float]) -> dict[str, NDArray[Any]]:

@@ -59,6 +59,7 @@ def test_it_is_what_the_server_does(portrait: list[Image], stored: Path, tmp_pat
         for name in PARTS:
             np.testing.assert_array_equal(found[name][frame], getattr(shown, name), err_msg=f"{name}, frame {frame}")
     reenactor.close()
+    assert tuple(found["expression_names"]) == load_avatar(MARA).expression_names
     assert found["pts_s"] == pytest.approx(times())
     assert set(found["tracking"]) == {"ok"}
     assert set(found["mode"]) == {"relative"}

@@ -59,6 +59,9 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         ExportError: they cannot be written there.
     """
     parts = {folder / f".{name}.part": folder / name for name in files}
+    taken = [place for place in parts.values() if place.is_dir()]
+    if taken:
+        raise ExportError(f"{taken[0]}: cannot be written (it is a folder)")
     try:
         for part, data in zip(parts, files.values(), strict=True):
             part.write_bytes(data)
