@@ -2,13 +2,19 @@
 
 import { BackgroundPicker, labelOf, nextBackground, surroundOf } from './backgrounds.js';
 import { Countdown } from './calibration.js';
-import { deviceOf, listCameras, watchCameras } from './camera.js';
+import { CameraError, deviceOf, listCameras, watchCameras } from './camera.js';
+import { FileDriver } from './filedriver.js';
 import { fetchAvatars, Gallery, showThumbnail } from './gallery.js';
 import { Hud } from './hud.js';
 import { bindKeys, listShortcuts } from './keys.js';
+import { videoLatencyMs } from './latency.js';
+import { problemLine } from './messages.js';
 import { NetMeter } from './netstats.js';
+import { Puppeteer } from './puppeteer.js';
+import { RecordingCard } from './recording.js';
 import { LiveSession } from './session.js';
 import { loadSettings, saveSettings } from './settings.js';
+import { SourcePicker } from './sources.js';
 import { INITIAL, isActive, reduce } from './state.js';
 import { Newest, spellGains, StrengthPanel } from './strength.js';
 import { View } from './view.js';
@@ -26,11 +32,22 @@ class App {
   backgrounds = new BackgroundPicker(/** @type {HTMLElement} */ (document.getElementById('backgrounds')), this.settings.colour, (name) => this.setBackground(name));
   strength = new StrengthPanel(this.view.strengths, this.view.strengthNote, this.view.strengthReset, (gains) => this.setGains(gains));
   gainsSent = new Newest((group) => this.sendGain(/** @type {import('./strength.js').Group} */ (group)));
-  session = new LiveSession(this.settings, {
+  puppeteer = new Puppeteer({
+    send: (pose) => this.session.request('pose', pose),
+    notice: (text, icon) => this.view.toast(text, icon),
+  });
+  recording = new RecordingCard(this.view.avatarVideo, { avatar: () => this.avatarId, notice: (text, icon) => this.view.toast(text, icon) });
+  file = new FileDriver(() => this.sources.showFile());
+  sources = new SourcePicker(this.file, { chosen: (source) => this.setSource(source), notice: (text) => this.view.toast(text, 'alert') });
+  session = new LiveSession(this.settings, this.file, {
     dispatch: (event) => this.dispatch(event),
     camera: (stream) => this.cameraChanged(stream),
     avatar: (stream) => this.view.play(this.view.avatarVideo, stream),
-    stats: (stats) => this.hud.update({ stats }),
+    stats: (stats) => {
+      this.stats = stats;
+      this.hud.update({ stats });
+    },
+    units: (units) => this.puppeteer.offer(units),
     roundTrip: (pingMs) => this.hud.update({ pingMs }),
     notice: (text) => this.view.toast(text, 'alert'),
     applied: (background, mirror) => this.applied({ background, mirror: String(mirror), avatar: this.avatarId, gains: spellGains(this.settings.gains) }),
@@ -38,6 +55,8 @@ class App {
   defaultAvatar = '';
   /** @type {{pc: RTCPeerConnection, meter: NetMeter}|null} */
   metered = null;
+  /** @type {Record<string, any>|null} */
+  stats = null;
 
   start() {
     this.bindButtons();
@@ -46,6 +65,8 @@ class App {
     this.backgrounds.select(this.settings.background);
     this.view.renderBackground(labelOf(this.settings.background));
     this.strength.show(this.settings.gains);
+    this.puppeteer.setMirrored(this.settings.mirror);
+    this.sources.show(this.session.source);
     this.render();
     this.hud.render();
     this.loadAvatars();
@@ -72,6 +93,8 @@ class App {
   }
 
   render() {
+    this.puppeteer.setConnected(this.connected);
+    this.recording.setPlaying(this.connected);
     this.view.render(this.state, this.gallery.find(this.avatarId)?.name ?? '');
   }
 
@@ -110,6 +133,8 @@ class App {
       p: () => this.togglePause(),
       h: () => this.togglePreview(),
       i: () => this.toggleHud(),
+      r: () => this.recording.toggle(),
+      k: () => this.recording.shoot(),
       v: () => this.setClean(!document.body.hasAttribute('data-clean')),
       '?': () => this.view.help.showModal(),
       escape: () => this.escape(),
@@ -135,7 +160,7 @@ class App {
   }
 
   calibrate() {
-    if (this.state.phase !== 'live') return;
+    if (!this.driven) return;
     if (this.state.tracking === 'lost') {
       this.view.toast('To calibrate, I need to see your face', 'alert');
       return;
@@ -145,7 +170,7 @@ class App {
 
   /** Calibrate without posing: the server looks for the most neutral moment of the last seconds. */
   findNeutral() {
-    if (this.state.phase !== 'live') return;
+    if (!this.driven) return;
     this.countdown.cancel();
     this.request('calibrate', { mode: 'best' }, () => this.view.toast('Found your neutral look'));
   }
@@ -155,11 +180,12 @@ class App {
     this.settings.mirror = mirror;
     this.save();
     this.view.renderSettings(this.settings);
+    this.puppeteer.setMirrored(mirror);
     this.request('mirror', { enabled: mirror }, () => this.applied({ mirror: String(mirror) }));
   }
 
   togglePause() {
-    if (this.state.phase !== 'live' && this.state.phase !== 'paused') return;
+    if (!this.driven && this.state.phase !== 'paused') return;
     this.session.setPaused(this.state.phase === 'live').catch((error) => this.view.toast(error.message, 'alert'));
   }
 
@@ -243,6 +269,24 @@ class App {
     return this.request('gain', { group, value: gains[group] }, () => this.applied({ gains: spellGains(gains) }));
   }
 
+  /** @param {import('./sources.js').Source} source */
+  async setSource(source) {
+    try {
+      await this.session.use(source);
+    } catch (error) {
+      this.view.toast(error instanceof CameraError ? problemLine(error.problem) : /** @type {Error} */ (error).message, 'alert');
+    }
+    if (this.state.phase === 'error') this.dispatch({ type: 'stop' });
+    this.dispatch({ type: 'source', source: this.session.source });
+    this.sources.show(this.session.source);
+    if (this.session.source === 'sliders') /** @type {HTMLDetailsElement} */ (document.getElementById('puppet')).open = true;
+  }
+
+  /** Whether a face moves the avatar now. */
+  get driven() {
+    return this.state.phase === 'live' && this.state.source !== 'sliders';
+  }
+
   get connected() {
     return ['warming', 'live', 'paused'].includes(this.state.phase);
   }
@@ -292,9 +336,11 @@ class App {
 
   async measure() {
     const pc = this.session.peerConnection;
-    if (!pc || !this.settings.hud) return;
+    if (!pc) return;
     if (this.metered?.pc !== pc) this.metered = { pc, meter: new NetMeter() };
-    this.hud.update({ net: await this.metered.meter.sample(pc) });
+    const net = await this.metered.meter.sample(pc);
+    this.hud.update({ net });
+    this.recording.setDelay(videoLatencyMs(net, this.stats, this.session.source !== 'sliders'));
   }
 }
 

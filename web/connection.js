@@ -38,7 +38,7 @@ export class Connection {
   #transceiver;
 
   /**
-   * @param {MediaStream} stream
+   * @param {MediaStream|null} stream null: nothing is sent, for now
    * @param {Omit<import('./control.js').ControlHandlers, 'gone'>} handlers
    * @param {(stream: MediaStream) => void} onAvatar
    */
@@ -47,9 +47,9 @@ export class Connection {
     /** @type {Promise<WaitReason>} */
     this.lost = new Promise((resolve) => (this.#lose = resolve));
     this.control = new ControlChannel(this.pc.createDataChannel('control'), { ...handlers, gone: () => this.#lose('lost') });
-    this.#transceiver = this.pc.addTransceiver(stream.getVideoTracks()[0], {
+    this.#transceiver = this.pc.addTransceiver(stream?.getVideoTracks()[0] ?? 'video', {
       direction: 'sendrecv',
-      streams: [stream],
+      ...(stream && { streams: [stream] }),
       sendEncodings: [{ maxBitrate: MAX_BITRATE, maxFramerate: 30 }],
     });
     this.pc.addEventListener('connectionstatechange', () => this.#connectionChanged());
@@ -81,7 +81,7 @@ export class Connection {
     await this.#connected(signal);
   }
 
-  /** @param {MediaStreamTrack} track */
+  /** @param {MediaStreamTrack|null} track */
   replaceTrack(track) {
     return this.#transceiver.sender.replaceTrack(track);
   }

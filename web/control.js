@@ -1,12 +1,13 @@
 /**
  * The data channel `control`: JSON messages, each with `"v": 1`.
  *
- * @typedef {{v: number, type: string, id?: number, of?: string, state?: string, message?: string, t?: number}} ServerMessage
+ * @typedef {{v: number, type: string, id?: number, of?: string, state?: string, message?: string, t?: number, units?: import('./units.js').Unit[]}} ServerMessage
  * @typedef {object} ControlHandlers
  * @property {(control: ControlChannel) => void} open
  * @property {(message: ServerMessage & Record<string, any>) => void} stats
  * @property {(state: string) => void} tracking
  * @property {(state: string) => void} state
+ * @property {(units: import('./units.js').Unit[]) => void} units what of the avatar may be set by hand
  * @property {(text: string) => void} notice what the server says without being asked
  * @property {(roundTripMs: number) => void} roundTrip
  * @property {(reason: string) => void} gone the channel closed, or the server has said nothing for too long
@@ -43,7 +44,7 @@ export class ControlChannel {
    * @returns {Promise<void>} rejects with the server's words, or when no answer comes
    */
   request(type, fields = {}) {
-    if (this.#closed || this.channel.readyState !== 'open') return Promise.reject(new Error('Not connected.'));
+    if (!this.ready) return Promise.reject(new Error('Not connected.'));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#settle(id)?.reject(new Error('The server did not answer.')), ANSWER_MS);
@@ -52,9 +53,14 @@ export class ControlChannel {
     });
   }
 
+  /** @returns {boolean} whether requests can be made */
+  get ready() {
+    return !this.#closed && this.channel.readyState === 'open';
+  }
+
   /** The network changed: is the server still there? One that does not answer at once is gone. */
   probe() {
-    if (this.#closed || this.channel.readyState !== 'open') return;
+    if (!this.ready) return;
     const asked = performance.now();
     this.#send({ type: 'ping', t: asked });
     setTimeout(() => {
@@ -121,6 +127,9 @@ export class ControlChannel {
         break;
       case 'tracking':
         this.handlers.tracking(message.state ?? '');
+        break;
+      case 'units':
+        this.handlers.units(message.units ?? []);
         break;
       case 'state':
         this.handlers.state(message.state ?? '');

@@ -14,6 +14,8 @@ export const SHORTCUTS = Object.freeze([
   { keys: ['P'], text: 'Pause, and send no picture' },
   { keys: ['H'], text: 'Hide or show the preview' },
   { keys: ['I'], text: 'Numbers: speed and delays' },
+  { keys: ['R'], text: 'Record, and stop and save' },
+  { keys: ['K'], text: 'Keep the picture: a snapshot' },
   { keys: ['V'], text: 'Clean view: only the avatar' },
   { keys: ['Esc'], text: 'Leave the clean view, or stop' },
   { keys: ['?'], text: 'This help' },

@@ -31,7 +31,7 @@ const PROBLEMS = {
   },
   no_camera: {
     title: 'No camera found',
-    text: 'Plug one in or switch it on, then try again. A virtual machine or remote desktop may need the camera passed through.',
+    text: 'Plug one in or switch it on, then try again; or choose a video file or the sliders, which need none. A virtual machine or remote desktop may need the camera passed through.',
     icon: 'camera-off',
   },
   busy: {
@@ -56,7 +56,140 @@ const WAITS = {
 };
 
 const LOST_HINT = { title: 'I can’t see your face', text: 'Look towards the camera; more light in front of you helps.', icon: 'face' };
+const LOST_IN_FILE_HINT = { title: 'I can’t see a face', text: 'The avatar follows as soon as the video shows one, from the front and large enough.', icon: 'face' };
 const MULTIPLE_HINT = { title: 'Several faces in view', text: 'The avatar keeps following one of them.', icon: 'people' };
+
+/** @param {import('./state.js').Problem} problem @returns {string} in one line */
+export function problemLine(problem) {
+  const { title, text } = PROBLEMS[problem.kind] ?? PROBLEMS.rejected;
+  return `${title}. ${text}`;
+}
+
+/** By what moves the avatar. `name` is the avatar's. */
+export const SOURCES = {
+  camera: {
+    start: 'Start camera',
+    asking: { label: 'Allow the camera', title: 'May I use your camera?', text: 'Your browser asks you now. Choose “Allow”.' },
+    idle: { title: 'You move. Your avatar moves.', text: (/** @type {string} */ name) => `Start the camera, and ${name} follows every look and word.` },
+    privacy: 'Your camera picture goes to this server only. It is never sent on.',
+    preview: 'Your camera, seen by you only',
+  },
+  file: {
+    start: 'Start video',
+    asking: { label: 'Opening', title: 'Opening the video', text: 'It begins in a moment.' },
+    idle: { title: 'A video moves. Your avatar moves.', text: (/** @type {string} */ name) => `Start the video, and ${name} follows the face in it.` },
+    privacy: 'The file stays here. Its picture goes to this server only, as your camera’s would.',
+    preview: 'The video, seen by you only',
+  },
+  sliders: {
+    start: 'Start sliders',
+    asking: { label: 'Starting', title: 'Starting', text: 'No camera is needed.' },
+    idle: { title: 'Move it by hand.', text: (/** @type {string} */ name) => `Start, and ${name} does what the sliders say. No camera is needed.` },
+    privacy: 'No camera and no video: only where the sliders stand is sent.',
+    preview: 'No picture',
+  },
+};
+
+export const FILE = {
+  play: 'Play the video',
+  pause: 'Pause the video',
+  unplayable: (/** @type {string} */ name) => `This browser cannot play ${name}: choose a video that it can, such as MP4 with H.264, or WebM`,
+};
+
+/** The puppeteer's card. */
+export const SLIDERS = {
+  none: 'Nothing set',
+  set: (/** @type {number} */ count) => `${count} set`,
+  hold: 'Hold, whatever the driver does',
+  title: (/** @type {string} */ name) => `${name}; double click or Delete: back to rest`,
+  forget: (/** @type {string} */ label) => `Forget the preset ${label}`,
+  kept: {
+    kept: 'Preset kept in this browser',
+    nameless: 'Give the preset a name',
+    full: 'No room for more presets: forget one first',
+    blocked: 'This browser lets the page keep nothing: allow it to store data for this site',
+  },
+};
+
+/** @type {Record<string, string>} */
+export const GROUP_LABELS = { head: 'Head', eyes: 'Eyes', brows: 'Brows', mouth: 'Mouth', jaw: 'Jaw', cheeks: 'Cheeks and nose', tongue: 'Tongue', others: 'Others' };
+
+/** ARKit's shapes without their side, and the angles. @type {Record<string, string>} */
+export const UNIT_LABELS = {
+  headYaw: 'Turn',
+  headPitch: 'Nod',
+  headRoll: 'Tilt',
+  gazeYaw: 'Look aside',
+  gazePitch: 'Look up, down',
+  eyeBlink: 'Close',
+  eyeSquint: 'Squint',
+  eyeWide: 'Widen',
+  eyeLookUp: 'Look up',
+  eyeLookDown: 'Look down',
+  eyeLookIn: 'Look in',
+  eyeLookOut: 'Look out',
+  browInnerUp: 'Raise inside',
+  browOuterUp: 'Raise outside',
+  browDown: 'Lower',
+  mouthSmile: 'Smile',
+  mouthFrown: 'Frown',
+  mouthPucker: 'Pucker',
+  mouthFunnel: 'Funnel',
+  mouthClose: 'Close lips',
+  mouthLeft: 'Move left',
+  mouthRight: 'Move right',
+  mouthStretch: 'Stretch',
+  mouthDimple: 'Dimple',
+  mouthPress: 'Press',
+  mouthUpperUp: 'Upper lip up',
+  mouthLowerDown: 'Lower lip down',
+  mouthRollUpper: 'Roll upper lip',
+  mouthRollLower: 'Roll lower lip',
+  mouthShrugUpper: 'Shrug upper lip',
+  mouthShrugLower: 'Shrug lower lip',
+  jawOpen: 'Open',
+  jawForward: 'Forward',
+  jawLeft: 'Left',
+  jawRight: 'Right',
+  cheekPuff: 'Puff',
+  cheekSquint: 'Raise cheek',
+  noseSneer: 'Sneer',
+  tongueOut: 'Out',
+};
+
+/** @type {Record<string, string>} */
+export const PRESET_LABELS = {
+  neutral: 'Neutral',
+  smile: 'Smile',
+  laugh: 'Laugh',
+  surprised: 'Surprised',
+  wink: 'Wink',
+  frown: 'Frown',
+  sad: 'Sad',
+  kiss: 'Kiss',
+  doubt: 'Doubt',
+  asleep: 'Asleep',
+};
+
+/** Recording and pictures. */
+export const RECORD = {
+  start: 'Record',
+  stop: 'Stop and save',
+  unable: 'This browser cannot record; a current Chrome, Edge, Firefox or Safari can.',
+  shot: 'Picture saved',
+  noPicture: 'There is no picture to save: try again',
+  saved: (/** @type {string} */ name, /** @type {string} */ size) => `Saved ${name}, ${size}`,
+  full: (/** @type {string} */ size) => `The recording reached ${size} and was saved: start another to go on`,
+  failed: 'The recording failed and nothing was saved: free some memory, or try another browser',
+  /** By the name of what getUserMedia throws. @type {Record<string, string>} */
+  problems: {
+    NotAllowedError: 'The microphone is not allowed: allow it at the address bar, or record without sound',
+    SecurityError: 'The microphone is not allowed: allow it at the address bar, or record without sound',
+    NotFoundError: 'No microphone found: plug one in, or record without sound',
+    NotReadableError: 'Another program holds the microphone: close that one, or record without sound',
+    NotSupportedError: 'This browser cannot record the avatar’s video: try another one',
+  },
+};
 
 /** @param {number} seconds */
 const inSeconds = (seconds) => (seconds < 1 ? 'Connecting again now' : `Next try in ${seconds} s`);
@@ -88,7 +221,9 @@ function describeError(state) {
 
 /** @param {State} state @returns {Description} */
 function describeLive(state) {
-  if (state.tracking === 'lost') return { label: 'Face lost', spoken: LOST_HINT.title, tone: 'warn', message: null, hint: LOST_HINT };
+  if (state.source === 'sliders') return { label: 'Live', spoken: 'Live: the avatar does what the sliders say.', tone: 'live', message: null, hint: null };
+  const lost = state.source === 'file' ? LOST_IN_FILE_HINT : LOST_HINT;
+  if (state.tracking === 'lost') return { label: 'Face lost', spoken: lost.title, tone: 'warn', message: null, hint: lost };
   if (state.tracking === 'multiple') return { label: 'Live', spoken: MULTIPLE_HINT.title, tone: 'live', message: null, hint: MULTIPLE_HINT };
   return { label: 'Live', spoken: 'Live: the avatar moves with your face.', tone: 'live', message: null, hint: null };
 }
@@ -96,6 +231,12 @@ function describeLive(state) {
 /** @param {string} label @param {string} title @param {string} text @returns {Description} */
 function busy(label, title, text) {
   return { label, spoken: title, tone: 'busy', message: { title, text, icon: null }, hint: null };
+}
+
+/** @param {State} state @returns {Description} */
+function askingFor(state) {
+  const { label, title, text } = SOURCES[state.source].asking;
+  return busy(label, title, text);
 }
 
 /**
@@ -106,7 +247,7 @@ function busy(label, title, text) {
 export function describe(state, avatarName) {
   switch (state.phase) {
     case 'asking':
-      return busy('Allow the camera', 'May I use your camera?', 'Your browser asks you now. Choose “Allow”.');
+      return askingFor(state);
     case 'connecting':
       return busy('Connecting', 'Connecting', 'Finding the way to the server.');
     case 'warming':
@@ -126,8 +267,8 @@ export function describe(state, avatarName) {
     case 'error':
       return describeError(state);
     default: {
-      const text = `Start the camera, and ${avatarName || 'your avatar'} follows every look and word.`;
-      return { label: 'Ready', spoken: 'Ready', tone: 'quiet', message: { title: 'You move. Your avatar moves.', text, icon: null }, hint: null };
+      const { title, text } = SOURCES[state.source].idle;
+      return { label: 'Ready', spoken: 'Ready', tone: 'quiet', message: { title, text: text(avatarName || 'your avatar'), icon: null }, hint: null };
     }
   }
 }

@@ -4,6 +4,8 @@
  * @typedef {object} NetSample
  * @property {number|null} roundTripMs of the network path
  * @property {number|null} jitterBufferMs how long a frame waited to be shown
+ * @property {number|null} sendMs from the camera's frame to its packets: encoding and waiting to be sent
+ * @property {number|null} receiveMs from the first packet of a frame to its picture
  * @property {number|null} shownFps
  * @property {number|null} sentKbps
  * @property {number|null} receivedKbps
@@ -13,7 +15,7 @@
 
 /** Turns the counters of getStats into rates; one per connection. */
 export class NetMeter {
-  /** @type {{at: number, sent: number, received: number, delay: number, emitted: number}|null} */
+  /** @type {Record<string, number>|null} */
   #last = null;
 
   /** @param {RTCPeerConnection} pc @returns {Promise<NetSample>} */
@@ -23,19 +25,31 @@ export class NetMeter {
     const inbound = report.find((entry) => entry.type === 'inbound-rtp' && entry.kind === 'video') ?? {};
     const outbound = report.find((entry) => entry.type === 'outbound-rtp' && entry.kind === 'video') ?? {};
     const pair = report.find((entry) => entry.type === 'candidate-pair' && entry.nominated) ?? {};
+    /** @type {Record<string, number>} */
     const now = {
       at: performance.now(),
       sent: outbound.bytesSent ?? 0,
       received: inbound.bytesReceived ?? 0,
       delay: inbound.jitterBufferDelay ?? 0,
       emitted: inbound.jitterBufferEmittedCount ?? 0,
+      encoding: outbound.totalEncodeTime ?? 0,
+      encoded: outbound.framesEncoded ?? 0,
+      waiting: outbound.totalPacketSendDelay ?? 0,
+      packets: outbound.packetsSent ?? 0,
+      receiving: inbound.totalProcessingDelay ?? (inbound.jitterBufferDelay ?? 0) + (inbound.totalDecodeTime ?? 0),
+      decoded: inbound.framesDecoded ?? 0,
     };
     const last = this.#last ?? now;
     this.#last = now;
-    const frames = now.emitted - last.emitted;
+    const each = (/** @type {string} */ total, /** @type {string} */ count) => {
+      const more = now[count] - last[count];
+      return more > 0 ? ((now[total] - last[total]) / more) * 1000 : null;
+    };
     return {
       roundTripMs: pair.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000,
-      jitterBufferMs: frames > 0 ? ((now.delay - last.delay) / frames) * 1000 : null,
+      jitterBufferMs: each('delay', 'emitted'),
+      sendMs: now.encoded > last.encoded ? (each('encoding', 'encoded') ?? 0) + (each('waiting', 'packets') ?? 0) : null,
+      receiveMs: each('receiving', 'decoded'),
       shownFps: inbound.framesPerSecond ?? null,
       sentKbps: rate(now.sent - last.sent, now.at - last.at),
       receivedKbps: rate(now.received - last.received, now.at - last.at),

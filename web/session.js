@@ -7,6 +7,7 @@ import { changedGains } from './strength.js';
 /** @typedef {import('./state.js').StateEvent} StateEvent */
 /** @typedef {import('./state.js').WaitReason} WaitReason */
 /** @typedef {import('./settings.js').Settings} Settings */
+/** @typedef {import('./sources.js').Source} Source */
 
 /**
  * What a session tells the page.
@@ -16,6 +17,7 @@ import { changedGains } from './strength.js';
  * @property {(stream: MediaStream|null) => void} avatar the picture that comes back
  * @property {(message: Record<string, any>) => void} stats
  * @property {(ms: number) => void} roundTrip
+ * @property {(units: import('./units.js').Unit[]) => void} units what of the avatar may be set by hand
  * @property {(text: string) => void} notice
  * @property {(background: string, mirror: boolean) => void} applied the server has taken over the settings
  */
@@ -39,10 +41,13 @@ export class LiveSession {
   #run = null;
   #paused = false;
   #retry = () => {};
+  /** @type {Source} what moves the avatar */
+  source = 'camera';
 
-  /** @param {Settings} settings read at each connection @param {SessionEvents} events */
-  constructor(settings, events) {
+  /** @param {Settings} settings read at each connection @param {import('./filedriver.js').FileDriver} file @param {SessionEvents} events */
+  constructor(settings, file, events) {
     this.settings = settings;
+    this.file = file;
     this.events = events;
     window.addEventListener('online', () => this.#networkChanged());
     /** @type {EventTarget|undefined} */ (Reflect.get(navigator, 'connection'))?.addEventListener('change', () => this.#networkChanged());
@@ -65,7 +70,7 @@ export class LiveSession {
     this.#paused = false;
     this.events.dispatch({ type: 'start' });
     try {
-      await this.#openCamera(run.signal);
+      await this.#openSource(run.signal);
       await this.#stayConnected(run.signal);
     } catch (error) {
       if (run.signal.aborted) return;
@@ -106,15 +111,36 @@ export class LiveSession {
     await this.request('pause', { enabled: paused });
   }
 
+  /**
+   * Have something else move the avatar, without a new connection.
+   *
+   * @param {Source} source
+   * @throws {CameraError} it cannot; what moved the avatar before goes on
+   */
+  async use(source) {
+    const run = this.#run;
+    const before = this.source;
+    if (run) {
+      const stream = await this.#open(source);
+      if (run.signal.aborted) return closeCamera(stream);
+      closeCamera(this.#stream);
+      this.#take(stream);
+    }
+    if (before === 'file' && source !== 'file') this.file.close();
+    this.source = source;
+    if (!this.#connection?.sessionId) return; // one that is being made finds it so
+    await this.#connection.replaceTrack(this.#track);
+    if (this.#connection.control.ready) await this.request('puppet', { enabled: source === 'sliders' });
+  }
+
   /** Change to the camera that the settings name now, without a new connection. */
   async switchCamera() {
     const run = this.#run;
-    if (!run || !this.#stream) return;
+    if (!run || !this.#stream || this.source !== 'camera') return;
     try {
       closeCamera(this.#stream);
-      await this.#openCamera(run.signal);
-      const stream = /** @type {MediaStream|null} */ (this.#stream);
-      if (stream) await this.#connection?.replaceTrack(stream.getVideoTracks()[0]);
+      await this.#openSource(run.signal);
+      await this.#connection?.replaceTrack(this.#track);
     } catch (error) {
       if (run.signal.aborted) return;
       this.#end();
@@ -122,16 +148,32 @@ export class LiveSession {
     }
   }
 
+  /** @returns {MediaStreamTrack|null} what is sent */
+  get #track() {
+    return this.#stream?.getVideoTracks()[0] ?? null;
+  }
+
+  /** @param {Source} source @returns {Promise<MediaStream|null>} null: it has no picture */
+  async #open(source) {
+    if (source === 'camera') return openCamera(this.settings.camera);
+    return source === 'file' ? this.file.open() : null;
+  }
+
   /** @param {AbortSignal} signal */
-  async #openCamera(signal) {
-    const stream = await openCamera(this.settings.camera);
+  async #openSource(signal) {
+    const stream = await this.#open(this.source);
     if (signal.aborted) {
       closeCamera(stream);
       signal.throwIfAborted();
     }
+    this.#take(stream);
+  }
+
+  /** @param {MediaStream|null} stream */
+  #take(stream) {
     this.#stream = stream;
     this.#muteCamera();
-    stream.getVideoTracks()[0].addEventListener('ended', () => {
+    this.#track?.addEventListener('ended', () => {
       if (this.#stream !== stream) return;
       this.#end();
       this.events.dispatch({ type: 'fail', problem: { kind: 'camera_lost' } });
@@ -175,10 +217,11 @@ export class LiveSession {
    */
   async #connectOnce(signal, connected) {
     const { events } = this;
-    const stream = /** @type {MediaStream} */ (this.#stream);
+    const stream = this.#stream;
     const handlers = {
       open: () => this.#applySettings(),
       stats: events.stats,
+      units: events.units,
       roundTrip: events.roundTrip,
       notice: events.notice,
       tracking: (/** @type {string} */ state) => events.dispatch({ type: 'tracking', state: /** @type {any} */ (state) }),
@@ -187,8 +230,7 @@ export class LiveSession {
     const connection = (this.#connection = new Connection(stream, handlers, events.avatar));
     await connection.open(this.settings.avatar, lastSession(), signal);
     rememberSession(connection.sessionId);
-    const track = this.#stream?.getVideoTracks()[0];
-    if (track && this.#stream !== stream) await connection.replaceTrack(track);
+    if (this.#stream !== stream) await connection.replaceTrack(this.#track);
     connected();
     events.dispatch({ type: 'connected' });
     return connection.lost;
@@ -200,6 +242,7 @@ export class LiveSession {
       await Promise.all([
         this.request('set_background', { background }),
         this.request('mirror', { enabled: mirror }),
+        ...(this.source === 'sliders' ? [this.request('puppet', { enabled: true })] : []),
         ...changedGains(gains).map((group) => this.request('gain', { group, value: gains[group] })),
         ...(this.#paused ? [this.request('pause', { enabled: true })] : []),
       ]);
@@ -230,6 +273,7 @@ export class LiveSession {
     this.#connection = null;
     closeCamera(this.#stream);
     this.#stream = null;
+    this.file.close();
     this.events.camera(null);
     this.events.avatar(null);
   }

@@ -4,9 +4,11 @@
  * @typedef {'idle'|'asking'|'connecting'|'warming'|'live'|'paused'|'waiting'|'error'} Phase
  * @typedef {'ok'|'lost'|'multiple'} Tracking
  * @typedef {'lost'|'unreachable'|'full'|'blocked'} WaitReason why the page waits before it connects again
+ * @typedef {import('./sources.js').Source} Source
  * @typedef {{kind: string, detail?: string}} Problem what ended the session; `kind` is a key of `messages.js`
- * @typedef {{phase: Phase, tracking: Tracking, problem: Problem|null, wait: {reason: WaitReason, seconds: number}|null}} State
+ * @typedef {{phase: Phase, source: Source, tracking: Tracking, problem: Problem|null, wait: {reason: WaitReason, seconds: number}|null}} State
  * @typedef {{type: 'start'|'connecting'|'connected'|'stop'}
+ *   | {type: 'source', source: Source}
  *   | {type: 'server_state', state: string}
  *   | {type: 'tracking', state: Tracking}
  *   | {type: 'wait', reason: WaitReason, seconds: number}
@@ -14,7 +16,7 @@
  */
 
 /** @type {Readonly<State>} */
-export const INITIAL = Object.freeze({ phase: 'idle', tracking: 'ok', problem: null, wait: null });
+export const INITIAL = Object.freeze({ phase: 'idle', source: 'camera', tracking: 'ok', problem: null, wait: null });
 
 const CONNECTED = new Set(['connecting', 'warming', 'live', 'paused']);
 const SERVER_PHASES = new Set(['warming', 'live', 'paused']);
@@ -28,11 +30,14 @@ const TRACKINGS = new Set(['ok', 'lost', 'multiple']);
  * @returns {State}
  */
 export function reduce(state, event) {
+  const afresh = { ...INITIAL, source: state.source };
   switch (event.type) {
+    case 'source':
+      return { ...state, source: event.source };
     case 'start':
-      return { ...INITIAL, phase: 'asking' };
+      return { ...afresh, phase: 'asking' };
     case 'connecting':
-      return { ...INITIAL, phase: 'connecting' };
+      return { ...afresh, phase: 'connecting' };
     case 'connected':
       return state.phase === 'connecting' ? { ...state, phase: 'warming' } : state;
     case 'server_state':
@@ -40,11 +45,11 @@ export function reduce(state, event) {
     case 'tracking':
       return CONNECTED.has(state.phase) && TRACKINGS.has(event.state) ? { ...state, tracking: event.state } : state;
     case 'wait':
-      return { ...INITIAL, phase: 'waiting', wait: { reason: event.reason, seconds: event.seconds } };
+      return { ...afresh, phase: 'waiting', wait: { reason: event.reason, seconds: event.seconds } };
     case 'fail':
-      return { ...INITIAL, phase: 'error', problem: event.problem };
+      return { ...afresh, phase: 'error', problem: event.problem };
     case 'stop':
-      return INITIAL;
+      return afresh;
     default:
       return state;
   }

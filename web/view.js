@@ -1,11 +1,12 @@
 /** Draws the state into the page. Holds elements, decides nothing. */
 
 import { rightsOf } from './gallery.js';
-import { describe } from './messages.js';
+import { describe, SOURCES } from './messages.js';
 import { isActive } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
 
+const SOURCE_ICONS = { camera: 'camera', file: 'film', sliders: 'sliders' };
 const TOAST_MS = 2600;
 /** For each letter, where that is more. */
 const READING_MS = 50;
@@ -55,6 +56,7 @@ export class View {
     const description = describe(state, avatarName);
     document.body.dataset.phase = state.phase;
     document.body.dataset.tracking = state.tracking;
+    document.body.dataset.source = state.source;
     document.title = state.phase === 'idle' ? 'Headcast' : `${description.label} – Headcast`;
     element('status').dataset.tone = description.tone;
     element('status-text').textContent = description.label;
@@ -160,10 +162,11 @@ export class View {
   #renderButtons(state) {
     const active = isActive(state);
     const paused = state.phase === 'paused';
-    setButton(this.power, active ? 'stop' : 'camera', active ? 'Stop' : 'Start camera');
+    setButton(this.power, active ? 'stop' : SOURCE_ICONS[state.source], active ? 'Stop' : SOURCES[state.source].start);
     this.power.classList.toggle('primary', !active);
-    this.calibrate.disabled = state.phase !== 'live';
-    this.pause.disabled = state.phase !== 'live' && !paused;
+    const driven = state.source !== 'sliders';
+    this.calibrate.disabled = state.phase !== 'live' || !driven;
+    this.pause.disabled = (state.phase !== 'live' || !driven) && !paused;
     setButton(this.pause, paused ? 'play' : 'pause', paused ? 'Resume' : 'Pause');
   }
 }
