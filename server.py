@@ -25,6 +25,8 @@ from realtime.reenactor import StageFactory, load_avatar
 from realtime.rtc.encoder import check_encoder
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
+from realtime.studio.studio import Studio, settings_of
+from realtime.tls import tls_context
 from realtime.vmc import VmcOutput
 from realtime.worker import Worker
 
@@ -38,18 +40,6 @@ def url_of(config: ServerConfig, port: int) -> str:
     """Where a browser on this machine finds the page."""
     host = "localhost" if config.host in LOOPBACK_HOSTS | WILDCARD_HOSTS else config.host
     return f"{'https' if config.cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def tls_context(config: ServerConfig) -> ssl.SSLContext | None:
-    """Raises ConfigError where the certificate and the key cannot be used."""
-    if config.cert_file is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.cert_file, config.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"--cert-file, --key-file: expected a PEM certificate and its key ({error})") from error
-    return context
 
 
 def stop_event() -> asyncio.Event:
@@ -99,15 +89,17 @@ def main() -> int:
     try:
         tls = tls_context(config)
         check_encoder(config.encoder)
-        gallery = Gallery(scan([*(config.avatars_dirs or (OWN,)), SHIPPED], date.today()), config.avatar, load_avatar)
+        settings = settings_of(config)
+        gallery = Gallery(scan([*(config.avatars_dirs or (OWN,)), settings.avatars, SHIPPED], date.today()), config.avatar, load_avatar)
         output = None if config.vmc is None else VmcOutput(config.vmc.host, config.vmc.port, config.vmc_shapes is VmcShapes.VRM)
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return 2
     worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive, output))
     sessions = Sessions(config, worker)
+    studio = None if config.no_studio else Studio(settings, gallery, lambda gone: sessions.take_off(gone, gallery.default_id))
     try:
-        return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE), sessions, tls))
+        return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE, studio), sessions, tls))
     finally:
         if output is not None:
             output.close()

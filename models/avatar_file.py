@@ -128,6 +128,19 @@ def read_card(path: Path) -> AvatarCard:
     return _card(TensorFile(arrays, header, path.name))
 
 
+def rename_avatar(path: Path, name: str) -> None:
+    """Gives the avatar another name on its card; everything else of the file stays as it is.
+
+    Raises:
+        BadFile: it is no avatar file, or would be none with that name; the file is as it was.
+    """
+    _check_size(path)
+    file = read_tensor_file(path, KIND, VERSION)
+    header = {**file.header, "name": name}
+    _card(TensorFile(file.arrays, header, file.source))
+    write_tensor_file(path, file.arrays, header)
+
+
 def _check_size(path: Path) -> None:
     try:
         size = path.stat().st_size

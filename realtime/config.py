@@ -137,6 +137,16 @@ class ServerConfig:
     """The driver's motion is sent there too, by the VMC protocol; None: nowhere."""
     vmc_shapes: VmcShapes = VmcShapes.ARKIT
     """What the face is told in there."""
+    no_studio: bool = False
+    """No avatars are made from videos here."""
+    studio_dir: Path = Path("studio")
+    """Videos, runs of training and avatars of the studio, and its database; of one server at a time."""
+    studio_jobs: int = 1
+    """Avatars that are made at a time; 1…16."""
+    max_upload_mb: int = 500
+    """Largest video that is taken, in MB; 1…10000."""
+    training_python: Path | None = None
+    """The Python that makes avatars, say of an environment with PyTorch; None: the server's own."""
     verbose: bool = False
     """Log what a developer wants to know."""
 
@@ -271,6 +281,11 @@ _READERS = {
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
     "vmc": (_endpoint, "HOST:PORT", "send the driver's motion there by the VMC protocol, over UDP, for VTuber programs; nowhere by default"),
     "vmc_shapes": (_vmc_shapes, "NAMES", "arkit (the 52 shapes) or vrm (vowels and blinks, for models without them)"),
+    "no_studio": (_switch, None, "make no avatars from videos here"),
+    "studio_dir": (Path, "FOLDER", "where the studio keeps videos, runs, avatars and its database"),
+    "studio_jobs": (_integer(1, 16), "N", "avatars that are made at a time"),
+    "max_upload_mb": (_integer(1, 10_000), "MB", "largest video that is taken"),
+    "training_python": (_file, "PYTHON", "what makes avatars, say the Python of an environment with PyTorch (default: the server's own)"),
     "verbose": (_switch, None, "log what a developer wants to know"),
 }  # fmt: skip
 
@@ -291,7 +306,7 @@ def _parser() -> _Parser:
         flag = "--" + name.replace("_", "-")
         default = getattr(defaults, name, None)
         text = f"{text} (default: {default})" if default else text
-        if name == "verbose":
+        if metavar is None:
             parser.add_argument(flag, action="store_const", const="1", help=text)
         elif name in _LISTS:
             parser.add_argument(flag, action="append", metavar=metavar, help=text)

@@ -59,15 +59,25 @@ def scan(folders: Sequence[Path], today: date) -> tuple[Entry, ...]:
                 logger.warning("%s is left out: there is another of that name, %s", path, found[name].path)
                 continue
             try:
-                card = read_card(path)
+                entry = entry_of(path)
             except BadFile as error:
                 logger.warning("%s is left out: %s", path, error)
                 continue
-            if not card.consent.valid_on(today):
-                logger.warning("%s is left out: the consent of the person it shows ended on %s", path, card.consent.expires)
+            if not entry.card.consent.valid_on(today):
+                logger.warning("%s is left out: the consent of the person it shows ended on %s", path, entry.card.consent.expires)
                 continue
-            found[name] = Entry(name, path, card, hashlib.sha256(card.thumbnail).hexdigest()[:16])
+            found[name] = entry
     return tuple(found.values())
+
+
+def entry_of(path: Path) -> Entry:
+    """An avatar file as the gallery shows it.
+
+    Raises:
+        BadFile: with what was expected and what came.
+    """
+    card = read_card(path)
+    return Entry(identifier(path.stem), path, card, hashlib.sha256(card.thumbnail).hexdigest()[:16])
 
 
 def identifier(stem: str) -> str:
@@ -99,14 +109,36 @@ class Gallery(Generic[Worn]):
         if not entries:
             raise NotFound("no avatar was found: expected at least one file in assets/avatars or in --avatars-dir")
         self._entries = {entry.id: entry for entry in entries}
-        self.default_id = self.entry(default_id).id if default_id is not None else entries[0].id
+        self._default_id = self.entry(default_id).id if default_id is not None else entries[0].id
         self._load = load
         self._loaded: dict[str, Worn] = {}
         self._lock = threading.Lock()
 
     @property
+    def default_id(self) -> str:
+        """What a session starts with; the first avatar, where the one that was chosen is gone."""
+        entries = self._entries
+        return self._default_id if self._default_id in entries else next(iter(entries))
+
+    @property
     def entries(self) -> tuple[Entry, ...]:
         return tuple(self._entries.values())
+
+    def add(self, entry: Entry) -> None:
+        """Another avatar, the first of all from now on; one of that identifier is replaced where it stands."""
+        with self._lock:
+            self._entries = self._entries | {entry.id: entry} if entry.id in self._entries else {entry.id: entry, **self._entries}
+            self._loaded.pop(entry.id, None)
+
+    def remove(self, avatar_id: str, folder: Path) -> bool:
+        """Takes an avatar out, if its file lies in that folder and it is not the last one; whoever wears it keeps it until they change. Whether it was."""
+        with self._lock:
+            entry = self._entries.get(avatar_id)
+            if entry is None or entry.path.parent != folder or len(self._entries) == 1:
+                return False
+            self._entries = {name: other for name, other in self._entries.items() if name != avatar_id}
+            self._loaded.pop(avatar_id, None)
+            return True
 
     def entry(self, avatar_id: str) -> Entry:
         """Raises NotFound, with the names that there are."""

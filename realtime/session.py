@@ -177,6 +177,11 @@ class Session:
         if look != Look():
             self._seat.submit(look.dress, lambda error: self._listener.call(self._tell_units))
 
+    def take_off(self, avatar_id: str, instead: str) -> None:
+        """Wears another avatar, if it is this one that is worn."""
+        if self._seat.avatar_id == avatar_id:
+            self._seat.submit(lambda reenactor: reenactor.set_avatar(instead), lambda error: None)
+
     def stats(self) -> dict[str, object]:
         """What GET /sessions/{id}/stats and the `stats` message hold."""
         now = self._clock()

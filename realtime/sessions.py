@@ -82,6 +82,11 @@ class Sessions:
             raise NotFound("no such session; it may have ended")
         return session
 
+    def take_off(self, avatar_id: str, instead: str) -> None:
+        """Nobody wears that avatar any longer: it is gone."""
+        for session in tuple(self._sessions.values()):
+            session.take_off(avatar_id, instead)
+
     async def aclose(self) -> None:
         """Closes every session and waits for those that are closing already; none is opened afterwards."""
         self._closed = True

@@ -20,6 +20,8 @@ from realtime.gallery import Entry, Gallery
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
 from realtime.sessions import Sessions
+from realtime.studio.http import StudioHttp
+from realtime.studio.studio import Studio
 from realtime.whip import WhipWhep, checked_name
 
 logger = logging.getLogger(__name__)
@@ -53,11 +55,12 @@ _PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,4}[A-Za-z0-9_][A-Za
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> web.Application:
+def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, studio: Studio | None = None) -> web.Application:
     """The whole HTTP application.
 
     Args:
         page: the folder that holds index.html; it may be missing, then `/` is 404.
+        studio: starts and stops with the application; None: there is none.
     """
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answer_errors])
     application[SESSIONS] = sessions
@@ -65,12 +68,16 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path) -> 
     application[PAGE] = page.resolve()
     application[EXPORTING] = asyncio.Lock()
     application.on_response_prepare.append(_add_security_headers)
+    if studio is not None:
+        application.on_startup.append(lambda _: studio.start())
+        application.on_shutdown.append(lambda _: studio.aclose())
     application.add_routes(
         [
             web.post("/offer", _offer),
             web.delete("/sessions/{id}", _close_session),
             web.get("/sessions/{id}/stats", _session_stats),
             *WhipWhep(sessions, gallery).routes(),
+            *([] if studio is None else StudioHttp(studio).routes()),
             web.get("/ice-servers", _ice_servers),
             web.get("/avatars", _avatars),
             web.get("/avatars/{id}/thumbnail", _thumbnail),

@@ -33,7 +33,7 @@ class ServerProcess:
 
 async def launch(*command: str, prefix: Sequence[str] = ()) -> asyncio.subprocess.Process:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name == "HEADCAST_WEIGHTS_DIR"}
-    environment["HEADCAST_AVATARS_DIR"] = str(SHIPPED)
+    environment |= {"HEADCAST_AVATARS_DIR": str(SHIPPED), "HEADCAST_NO_STUDIO": "1"}
     return await asyncio.create_subprocess_exec(
         *prefix, sys.executable, *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -202,3 +202,15 @@ def test_the_encoder_decides_what_is_negotiated(encoder: str, codec: Codec) -> N
 def test_a_bitrate_alone_moves_the_others_as_far_as_it_must(flags: str, start: int, highest: int) -> None:
     config = read_config(flags.split(), {})
     assert (config.bitrate, config.max_bitrate) == (start, highest)
+
+
+def test_the_studio(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.touch()
+    config = read_config(f"--studio-dir {tmp_path} --studio-jobs 2 --max-upload-mb 20 --training-python {python}".split(), {})
+    assert (config.studio_dir, config.studio_jobs, config.max_upload_mb, config.training_python) == (tmp_path, 2, 20, python)
+    assert read_config([], {}).no_studio is False
+    assert read_config(["--no-studio"], {}).no_studio is read_config([], {"HEADCAST_NO_STUDIO": "yes"}).no_studio is True
+    for wrong in ("--studio-jobs 0", "--max-upload-mb 0", "--max-upload-mb 1e9", f"--training-python {tmp_path / 'none'}"):
+        with pytest.raises(ConfigError, match="expected"):
+            read_config(wrong.split(), {})

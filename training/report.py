@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from training.advice import advice, grade
 from training.pictures import write_bytes
 from training.report_page import page
 from training.run_dir import RunDir
@@ -34,7 +35,7 @@ def gather(run: RunDir) -> dict[str, Any]:
     records = {stage: run.record(stage) for stage in STAGES}
     seconds = {stage: float(record["seconds"]) for stage, record in records.items() if "seconds" in record}
     evaluated = records["evaluate"]["values"]
-    return {
+    report = {
         "name": run.name,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "about": run.about,
@@ -45,6 +46,7 @@ def gather(run: RunDir) -> dict[str, Any]:
         **{stage: record["values"] for stage, record in records.items() if stage != "evaluate"},
         "machine": machine(),
     }
+    return {**report, "grade": grade(report), "advice": advice(report)}
 
 
 def machine() -> dict[str, Any]:

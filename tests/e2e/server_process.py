@@ -49,7 +49,7 @@ class ServerProcess:
             AssertionError: it ended, or was not ready in time; with what it wrote.
         """
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name == "HEADCAST_WEIGHTS_DIR"}
-        environment["HEADCAST_AVATARS_DIR"] = str(SHIPPED)
+        environment |= {"HEADCAST_AVATARS_DIR": str(SHIPPED), "HEADCAST_STUDIO_DIR": str(self._log.parent / "studio")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_TIMEOUT_S

@@ -1,0 +1,192 @@
+"""The avatars that were made or imported in the studio: put into the gallery at once, renamed, fetched, deleted; and what is known of each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from models.avatar_file import MAX_BYTES, read_avatar, rename_avatar
+from models.errors import BadFile
+from realtime.errors import BadRequest, Conflict, Forbidden, Unprocessable
+from realtime.gallery import SHIPPED, Entry, Gallery, entry_of, identifier
+from realtime.studio.disk import Read, receive, told_if_full
+from realtime.studio.records import NAME, Holding, new_id
+from realtime.studio.store import Store
+
+TakeOff = Callable[[str], None]
+"""Told the identifier of an avatar that is gone: whoever wears it must change."""
+
+
+class Shelf:
+    """Args: the server's gallery; where records are kept; the folder of these avatars, none of anybody else's; what makes sessions change; whether everybody
+    may change what is here, because only the owner of this machine reaches the server."""
+
+    def __init__(self, gallery: Gallery[Any], store: Store, folder: Path, take_off: TakeOff, trusting: bool) -> None:
+        self._gallery, self._store, self._folder, self._take_off, self._trusting = gallery, store, folder.resolve(), take_off, trusting
+        self._changing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Deletes what is no avatar of anybody: half imports, and files whose record is gone."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        held = {holding.id for holding in await self._store.holdings()}
+        for path in self._folder.iterdir():
+            if path.name.startswith(".") or path.name.endswith(".part") or path.stem not in held:
+                path.unlink(missing_ok=True)
+                self._forget(path.stem)
+        gone = [id for id in held if not self._path(id).is_file()]
+        await self._store.drop(avatars=gone)
+
+    async def place(self, made: Path, wanted: str, job: str) -> str:
+        """Copies the avatar of a job into the gallery; returns its identifier there. A second time for the same job replaces the first."""
+        async with self._changing:
+            mine = [holding for holding in await self._store.holdings() if holding.job == job]
+            holding = mine[0] if mine else Holding(self._free(wanted), job, job, time.time())
+            await self._store.put(holding)
+            part = self._folder / f".{holding.id}.part"
+            try:
+                with told_if_full():
+                    await asyncio.to_thread(shutil.copyfile, made, part)
+                    await asyncio.to_thread(part.replace, self._path(holding.id))
+            finally:
+                part.unlink(missing_ok=True)
+            await self._show(holding.id)
+            return holding.id
+
+    async def bring(self, announced: int | None, read: Read) -> tuple[Entry, str]:
+        """Takes an avatar file from elsewhere, if it is one; returns its entry and the key that changes it.
+
+        Raises:
+            Unprocessable: it is no avatar file that can be shown.
+            HeadcastError: as `disk.receive`.
+        """
+        part = self._folder / f".{new_id()}"
+        try:
+            await receive(read, announced, MAX_BYTES, part, "avatar file")
+            try:
+                card = (await asyncio.to_thread(read_avatar, part)).card
+            except BadFile as error:
+                raise Unprocessable(f"expected an avatar file of Headcast: {str(error).replace(part.name, 'the file')}") from error
+            if not card.consent.valid_on(date.today()):
+                raise Unprocessable(f"the consent of the person it shows ended on {card.consent.expires}; ask them for a new one")
+            async with self._changing:
+                holding = Holding(self._free(card.name), new_id(), "", time.time())
+                await self._store.put(holding)
+                await asyncio.to_thread(part.replace, self._path(holding.id))
+                return await self._show(holding.id), holding.key
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def rename(self, avatar: str, keys: frozenset[str], name: str) -> Entry:
+        """The name that people see; the identifier stays.
+
+        Raises:
+            BadRequest: it is no name. Forbidden, NotFound: as `held`.
+        """
+        if not NAME.fullmatch(name):
+            raise BadRequest("name: expected letters, digits, space, dot, dash and underscore, at most 64, beginning with a letter or digit")
+        async with self._changing:
+            await self.held(avatar, keys)
+            with told_if_full():
+                await asyncio.to_thread(rename_avatar, self._path(avatar), name)
+            return await self._show(avatar)
+
+    async def remove(self, avatar: str) -> None:
+        """Takes it out of the gallery and off everybody who wears it, and deletes the file. Who may do so was asked before."""
+        async with self._changing:
+            self._forget(avatar)
+            self._path(avatar).unlink(missing_ok=True)
+            await self._store.drop(avatars=[avatar])
+
+    async def held(self, avatar: str, keys: frozenset[str]) -> Holding:
+        """The record of an avatar that the holder of these keys may change.
+
+        Raises:
+            NotFound: there is no such avatar. Forbidden: it is not the studio's. Conflict: it comes with Headcast.
+        """
+        entry = self._gallery.entry(avatar)
+        holding = await self._store.holding(avatar)
+        if holding is None or entry.path.parent != self._folder:
+            if entry.path.parent == SHIPPED:
+                raise Conflict(f"{entry.card.name} comes with Headcast and stays as it is")
+            raise Forbidden(f"{entry.card.name} was put into a folder by hand: rename or delete the file there")
+        if not self._trusting and holding.key not in keys:
+            raise Forbidden("only the browser in which this avatar was made or imported may change, fetch or delete it")
+        return holding
+
+    async def readable(self, avatar: str, keys: frozenset[str]) -> Path:
+        """The file, for those who may have it: what comes with Headcast is everybody's."""
+        entry = self._gallery.entry(avatar)
+        if entry.path.parent != SHIPPED:
+            await self.held(avatar, keys)
+        return entry.path
+
+    async def described(self, keys: frozenset[str]) -> list[dict[str, object]]:
+        """Every avatar of the gallery: what a list of them shows."""
+        holdings = {holding.id: holding for holding in await self._store.holdings()}
+        return [self._describe(entry, holdings.get(entry.id), keys) for entry in self._gallery.entries]
+
+    async def describe(self, avatar: str, keys: frozenset[str]) -> dict[str, object]:
+        """One of them. Raises NotFound."""
+        return self._describe(self._gallery.entry(avatar), await self._store.holding(avatar), keys)
+
+    def _describe(self, entry: Entry, holding: Holding | None, keys: frozenset[str]) -> dict[str, object]:
+        origin = "shipped" if entry.path.parent == SHIPPED else "folder" if holding is None else "made" if holding.job else "imported"
+        consent = entry.card.consent
+        return {
+            "id": entry.id,
+            "name": entry.card.name,
+            "origin": origin,
+            "synthetic": consent.synthetic,
+            "subject": consent.subject,
+            "date": consent.date,
+            "expires": consent.expires,
+            "licence": entry.card.licence,
+            "created": holding.created if holding is not None else None,
+            "bytes": entry.path.stat().st_size if entry.path.is_file() else 0,
+            "thumbnail": f"/avatars/{entry.id}/thumbnail?v={entry.thumbnail_tag}",
+            "yours": holding is not None and (self._trusting or holding.key in keys),
+        }
+
+    def _path(self, avatar: str) -> Path:
+        return self._folder / f"{avatar}.avatar"
+
+    def _free(self, wanted: str) -> str:
+        """An identifier that nobody has yet: `anna`, then `anna-2`."""
+        base, taken = identifier(wanted)[:58], {entry.id for entry in self._gallery.entries}
+        return next(name for name in (base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))) if name not in taken)
+
+    async def _show(self, avatar: str) -> Entry:
+        entry = await asyncio.to_thread(entry_of, self._path(avatar))
+        self._gallery.add(entry)
+        return entry
+
+    def _forget(self, avatar: str) -> None:
+        if self._gallery.remove(avatar, self._folder):
+            self._take_off(avatar)
+
+
+def figures(run: Path) -> dict[str, Any]:
+    """How good a run's avatar is, out of its report.json; empty where there is none."""
+    try:
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        held_out = report.get("held_out", {})
+        return {
+            "held_out": {way: {region: _two(scores) for region, scores in held_out.get(way, {}).items()} for way in ("offline", "live")},
+            "frames_judged": report.get("held_out_frames", 0),
+            "seconds": report.get("seconds", {}).get("total", 0.0),
+            "made": report.get("made", ""),
+            "grade": report.get("grade", ""),
+            "advice": report.get("advice", []),
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _two(scores: dict[str, float]) -> dict[str, float]:
+    return {name: scores[name] for name in ("psnr", "ssim") if name in scores}

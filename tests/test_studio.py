@@ -1,0 +1,431 @@
+"""The studio's HTTP side with a fake training: from a video to an avatar in the gallery, and what becomes of everything else that people send."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from models.avatar_file import read_avatar
+from realtime.gallery import SHIPPED
+from realtime.studio import disk, trainer, uploads
+from realtime.studio.studio import DATABASE
+from tests.studios import ANNA, CLIP, StudioClient, answer, bearer, refusal, studio_client
+
+UNKNOWN = "A" * 22
+
+
+@pytest.fixture
+async def studio(tmp_path: Path) -> AsyncIterator[StudioClient]:
+    async with studio_client(tmp_path) as client:
+        yield client
+
+
+async def test_a_video_becomes_an_avatar_that_can_be_worn_at_once(studio: StudioClient) -> None:
+    upload = await studio.checked()
+    assert upload["state"] == "good"
+    assert upload["video"] == {"width": 640, "height": 480, "seconds": 12.5, "frames": 300}
+    assert [finding["instead"] for finding in upload["findings"]] == ["Face a window"]
+    begun = await answer(await studio.http.post("/studio/jobs", json={"upload": upload["id"], **ANNA, "preset": "full"}), 201)
+    done = await studio.job(begun, "done")
+    assert (done["share"], done["position"], done["previews"], done["avatar"]) == (1.0, 0, [1], "Anna-B")
+    listed = (await studio.get("/avatars"))["avatars"]
+    assert listed[0]["id"] == "Anna-B"
+    assert studio.gallery.load("Anna-B") == "Anna-B.avatar"
+    run = studio.folder / "runs" / done["id"] / "Anna B"
+    assert json.loads((run / "asked.json").read_text()) == {
+        "name": "Anna B", "runs": str(run.parent), "preset": "full", "subject": "Anna Berg", "granted-by": "Anna Berg"
+    }  # fmt: skip
+    assert not (run / "dataset").exists(), "gigabytes that nobody needs any more"
+    picture = await studio.http.get(f"/studio/jobs/{done['id']}/previews/1.jpg")
+    assert (picture.status, picture.content_type) == (200, "image/jpeg")
+
+
+async def test_details_and_download_of_an_avatar(studio: StudioClient) -> None:
+    await studio.made()
+    details = await studio.get("/studio/avatars/Anna-B")
+    assert (details["origin"], details["yours"], details["video"]) == ("made", True, True)
+    assert details["figures"]["held_out"]["offline"] == {"head_box": {"psnr": 30.5, "ssim": 0.9}}
+    assert details["figures"]["advice"] == ["More light."]
+    fetched = await studio.http.get("/studio/avatars/Anna-B/file")
+    assert await fetched.read() == (SHIPPED / "theo.avatar").read_bytes()
+    assert "Anna-B.avatar" in fetched.headers["Content-Disposition"]
+    assert (await studio.http.get("/studio/avatars/Anna-B/video")).content_type == "video/mp4"
+    assert (await studio.get("/studio/avatars/mara"))["origin"] == "shipped"
+
+
+async def test_renaming_changes_the_name_and_nothing_else(studio: StudioClient) -> None:
+    await studio.made()
+    before = read_avatar(studio.folder / "avatars" / "Anna-B.avatar")
+    assert await answer(await studio.http.patch("/studio/avatars/Anna-B", json={"name": "Ännchen"})) == {"id": "Anna-B", "name": "Ännchen"}
+    assert (await studio.get("/avatars"))["avatars"][0]["name"] == "Ännchen"
+    after = read_avatar(studio.folder / "avatars" / "Anna-B.avatar")
+    assert after.card.name == "Ännchen"
+    assert (after.card.consent, after.texture, after.mesh.vertices.tobytes()) == (before.card.consent, before.texture, before.mesh.vertices.tobytes())
+    for name in ("", "../x", "a/b", ".hidden", "n" * 65, "a\nb"):
+        assert "name:" in await refusal(await studio.http.patch("/studio/avatars/Anna-B", json={"name": name}), 400)
+
+
+async def test_deleting_takes_everything_at_once(studio: StudioClient) -> None:
+    job = await studio.made()
+    assert (await studio.http.delete("/studio/avatars/Anna-B")).status == 204
+    assert studio.taken_off == ["Anna-B"]
+    assert "Anna-B" not in {avatar["id"] for avatar in (await studio.get("/avatars"))["avatars"]}
+    left = [path for path in studio.folder.rglob("*") if path.is_file() and path.name not in (".lock", *(DATABASE + end for end in ("", "-wal", "-shm")))]
+    assert left == []
+    for path in (f"/studio/jobs/{job['id']}", f"/studio/uploads/{job['upload']}", "/studio/avatars/Anna-B"):
+        assert "no such" in await refusal(await studio.http.get(path), 404)
+
+
+async def test_what_comes_with_headcast_stays_as_it_is(studio: StudioClient) -> None:
+    assert "comes with Headcast" in await refusal(await studio.http.delete("/studio/avatars/mara"), 409)
+    assert "comes with Headcast" in await refusal(await studio.http.patch("/studio/avatars/mara", json={"name": "Maria"}), 409)
+    assert (await studio.http.get("/studio/avatars/mara/file")).status == 200
+    assert (SHIPPED / "mara.avatar").is_file()
+
+
+async def test_an_avatar_file_can_be_brought_and_taken_along(studio: StudioClient) -> None:
+    content = (SHIPPED / "ama.avatar").read_bytes()
+    brought = [await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 201) for _ in range(2)]
+    assert [each["id"] for each in brought] == ["Ama", "Ama-2"]
+    assert (await studio.get("/studio/avatars/Ama"))["origin"] == "imported"
+    assert await (await studio.http.get("/studio/avatars/Ama/file")).read() == content
+    assert (await studio.http.delete("/studio/avatars/Ama")).status == 204
+    assert not (studio.folder / "avatars" / "Ama.avatar").exists()
+
+
+@pytest.mark.parametrize("content", [b"not an avatar", b"\xff" * 5000, (SHIPPED / "ama.avatar").read_bytes()[:-10], b"PK\x03\x04" + b"\0" * 500])
+async def test_what_is_no_avatar_is_not_taken(studio: StudioClient, content: bytes) -> None:
+    said = await refusal(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 422)
+    assert "expected an avatar file" in said
+    assert str(studio.folder) not in said
+    assert list((studio.folder / "avatars").iterdir()) == []
+
+
+async def test_an_empty_or_too_large_avatar_file(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "got nothing" in await refusal(await studio.http.post("/studio/avatars", data=b""), 400)
+    monkeypatch.setattr("realtime.studio.shelf.MAX_BYTES", 1000)
+    assert "too large" in await refusal(await studio.http.post("/studio/avatars", data=b"x" * 1001), 413)
+
+
+async def test_what_is_no_video_is_not_kept(studio: StudioClient) -> None:
+    said = await refusal(await studio.send(b"notvideo at all", "../../etc/passwd"), 415)
+    assert said == "passwd is not a video that can be read. Record it again."
+    assert list((studio.folder / "uploads").iterdir()) == []
+
+
+async def test_a_file_that_keeps_us_busy_is_given_up(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "PROBE_S", 0.3)
+    assert "took longer" in await refusal(await studio.send(b"bomb"), 415)
+    assert list((studio.folder / "uploads").iterdir()) == []
+
+
+async def test_a_refused_video_says_why_and_makes_no_avatar(studio: StudioClient) -> None:
+    upload = await studio.checked(b"refused")
+    assert (upload["state"], upload["findings"][0]["refuses"]) == ("refused", True)
+    assert "the check says why" in await refusal(await studio.http.post("/studio/jobs", json={"upload": upload["id"], **ANNA}), 409)
+
+
+async def test_too_large_by_its_own_word_or_in_truth(studio: StudioClient) -> None:
+    limit = studio.studio.uploads.max_bytes
+    assert "too large" in await refusal(await studio.send(b"x" * (limit + 1)), 413)
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(limit // 65536 + 2):
+            yield b"good" * 16384
+
+    assert "too large" in await refusal(await studio.http.post("/studio/uploads", data=endless()), 413)
+    assert "got nothing" in await refusal(await studio.send(b""), 400)
+    assert list((studio.folder / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("length", ["100000", "-5", "1e9", "99999999999999999999"])
+async def test_lies_about_length(studio: StudioClient, length: str) -> None:
+    """More is announced than comes, or nonsense: nothing is kept, and the server goes on."""
+    reader, writer = await asyncio.open_connection(studio.http.host, studio.http.port)
+    writer.write(f"POST /studio/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + b"good but cut short")
+    await writer.drain()
+    writer.write_eof()
+    status = (await asyncio.wait_for(reader.read(), 10)).split(b"\r\n")[0]
+    writer.close()
+    assert b" 20" not in status
+    for _ in range(100):
+        if not list((studio.folder / "uploads").iterdir()):
+            break
+        await asyncio.sleep(0.02)
+    assert list((studio.folder / "uploads").iterdir()) == []
+    assert (await studio.checked())["state"] == "good"
+
+
+async def test_an_upload_that_stalls_is_given_up(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "STALL_S", 0.1)
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"good"
+        await asyncio.sleep(1.0)
+
+    assert "check the connection" in await refusal(await studio.http.post("/studio/uploads", data=stalling()), 408)
+    assert list((studio.folder / "uploads").iterdir()) == []
+
+
+async def test_a_full_disk(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(disk, "RESERVE_BYTES", 1 << 60)
+        assert "no room is left" in await refusal(await studio.send(), 507)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(disk, "_settle", fail)
+        assert "no room is left" in await refusal(await studio.send(), 507)
+        assert "no room is left" in await refusal(await studio.http.post("/studio/avatars", data=io.BytesIO((SHIPPED / "ama.avatar").read_bytes())), 507)
+    assert list((studio.folder / "uploads").iterdir()) == list((studio.folder / "avatars").iterdir()) == []
+    assert (await studio.checked())["state"] == "good"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("../../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\clip.MP4", "clip.MP4"),
+        ("a\x00b\n.mp4", "ab.mp4"),
+        ("", "video"),
+        ("ü" * 300, "ü" * 100),
+        ("/", "video"),
+    ],
+)
+async def test_a_file_s_name_is_never_a_path(studio: StudioClient, name: str, shown: str) -> None:
+    upload = await answer(await studio.send(CLIP, name), 201)
+    assert upload["name"] == shown
+    (file,) = (studio.folder / "uploads" / upload["id"]).iterdir()
+    assert file.name in ("clip", "clip.mp4")
+
+
+@pytest.mark.parametrize("id", [UNKNOWN, "..%2F..%2Fetc", "x", "a" * 5000, "%00", "' OR 1=1 --"])
+async def test_unknown_identifiers(studio: StudioClient, id: str) -> None:
+    for method, path in (
+        ("GET", f"/studio/uploads/{id}"),
+        ("DELETE", f"/studio/uploads/{id}"),
+        ("GET", f"/studio/jobs/{id}"),
+        ("DELETE", f"/studio/jobs/{id}"),
+        ("POST", f"/studio/jobs/{id}/cancel"),
+        ("POST", f"/studio/jobs/{id}/retry"),
+        ("GET", f"/studio/jobs/{id}/previews/1.jpg"),
+        ("DELETE", f"/studio/avatars/{id}"),
+        ("GET", f"/studio/avatars/{id}/file"),
+    ):
+        response = await studio.http.request(method, path)
+        assert response.status == 404, (method, path)
+
+
+async def test_nothing_of_one_job_is_reached_through_another(studio: StudioClient) -> None:
+    first, second = await studio.made(), await studio.made(name="Bo")
+    for path in ("../" + first["id"], f"..%2F{first['id']}%2FAnna B%2Fpreviews"):
+        assert (await studio.http.get(f"/studio/jobs/{second['id']}/previews/{path}/1.jpg")).status == 404
+    for number in ("0", "2", "9999", "-1", "1e1", "..%2F1"):
+        assert (await studio.http.get(f"/studio/jobs/{second['id']}/previews/{number}.jpg")).status == 404
+    assert (await studio.http.delete(f"/studio/jobs/{second['id']}")).status == 204
+    assert (await studio.get(f"/studio/jobs/{first['id']}"))["state"] == "done"
+    assert (await studio.http.get(f"/studio/jobs/{first['id']}/previews/1.jpg")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "../../x"}, "name:"),
+        ({"name": 5}, "name:"),
+        ({"name": "--force"}, "name:"),
+        ({"subject": ""}, "subject:"),
+        ({"subject": "a\nb"}, "subject:"),
+        ({"granted_by": "x" * 101}, "granted_by:"),
+        ({"agreed": False}, "agreed:"),
+        ({"agreed": "yes"}, "agreed:"),
+        ({"preset": "huge"}, "preset:"),
+        ({"preset": ["quick"]}, "preset:"),
+    ],
+)
+async def test_no_avatar_without_a_name_a_person_and_their_agreement(studio: StudioClient, changes: dict[str, object], words: str) -> None:
+    upload = await studio.checked()
+    assert words in await refusal(await studio.http.post("/studio/jobs", json={"upload": upload["id"], **ANNA, **changes}), 400)
+
+
+async def test_bodies_that_are_no_job(studio: StudioClient) -> None:
+    for body, status in ((b"{", 400), (b"[]", 400), (b"[" * 5000, 400), (b"{}", 400)):
+        await refusal(await studio.http.post("/studio/jobs", data=body, headers={"Content-Type": "application/json"}), status)
+    await refusal(await studio.http.post("/studio/jobs", data=b"{}"), 415)
+    await refusal(await studio.http.post("/studio/jobs", json={"upload": UNKNOWN, **ANNA}), 404)
+
+
+async def test_two_tabs_get_one_job(studio: StudioClient) -> None:
+    upload = await studio.checked(b"slow")
+    body = {"upload": upload["id"], **ANNA}
+    both = await asyncio.gather(*(studio.http.post("/studio/jobs", json=body) for _ in range(2)))
+    jobs = [await answer(response, 201) for response in both]
+    assert jobs[0]["id"] == jobs[1]["id"]
+    assert "cancel that first" in await refusal(await studio.http.delete(f"/studio/uploads/{upload['id']}"), 409)
+
+
+async def test_one_at_a_time_and_the_others_wait_in_order(studio: StudioClient) -> None:
+    first, second, third = [await studio.begin(b"slow", name=name) for name in ("A", "B", "C")]
+    await studio.job(first, "running")
+    assert [(await studio.get(f"/studio/jobs/{job['id']}"))["position"] for job in (first, second, third)] == [0, 1, 2]
+    assert (await answer(await studio.http.post(f"/studio/jobs/{second['id']}/cancel")))["state"] == "cancelled"
+    assert (await studio.get(f"/studio/jobs/{third['id']}"))["position"] == 1
+    (studio.folder / "uploads" / "go").touch()
+    await studio.job(first, "done")
+    await studio.job(third, "done")
+    assert (await studio.get(f"/studio/jobs/{second['id']}"))["state"] == "cancelled"
+    assert (await answer(await studio.http.post(f"/studio/jobs/{second['id']}/retry")))["state"] == "queued"
+    await studio.job(second, "done")
+
+
+async def test_as_many_at_a_time_as_the_owner_wants(tmp_path: Path) -> None:
+    async with studio_client(tmp_path, jobs=2) as studio:
+        jobs = [await studio.begin(b"slow", name=name) for name in ("A", "B", "C")]
+        await studio.job(jobs[0], "running")
+        await studio.job(jobs[1], "running")
+        assert (await studio.get(f"/studio/jobs/{jobs[2]['id']}"))["state"] == "queued"
+
+
+def alive(group: int) -> list[str]:
+    """Processes of a group that still run."""
+    stats = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            stats.append(path.read_text().rpartition(")")[2].split())
+    return [" ".join(stat[:3]) for stat in stats if int(stat[2]) == group and stat[0] != "Z"]
+
+
+async def test_cancelling_kills_the_whole_group(studio: StudioClient) -> None:
+    job = await studio.begin(b"slow")
+    run = studio.folder / "runs" / job["id"] / "Anna B"
+    await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))
+    pid = int((run / "started").read_text())
+    assert len(alive(pid)) == 2
+    cancelled = await answer(await studio.http.post(f"/studio/jobs/{job['id']}/cancel"))
+    assert cancelled["state"] == "cancelled"
+    assert not alive(pid)
+    assert await answer(await studio.http.post(f"/studio/jobs/{job['id']}/cancel")), "twice does no harm"
+
+
+async def test_a_failure_tells_why_and_a_retry_goes_on(studio: StudioClient) -> None:
+    job = await studio.begin(b"broken")
+    failed = await studio.job(job, "failed")
+    assert "has no room. Free some." in failed["message"]
+    assert "a retry goes on" in failed["message"]
+    assert "a line before" in failed["log"]
+    assert str(studio.folder) not in failed["message"] + failed["log"]
+    await answer(await studio.http.post(f"/studio/jobs/{job['id']}/retry"))
+    assert (await studio.job(job, "done"))["message"] == ""
+    assert "made already" in await refusal(await studio.http.post(f"/studio/jobs/{job['id']}/retry"), 409)
+
+
+async def test_watching_waits_for_news(studio: StudioClient) -> None:
+    job = await studio.begin(b"slow")
+    now = await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))
+    waiting = asyncio.ensure_future(studio.get(f"/studio/jobs/{job['id']}?after={now['tag']}"))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    (studio.folder / "uploads" / "go").touch()
+    assert (await asyncio.wait_for(waiting, 10))["tag"] != now["tag"]
+
+
+async def test_after_a_stop_the_job_goes_on(tmp_path: Path) -> None:
+    async with studio_client(tmp_path) as studio:
+        job = await studio.begin(b"slow")
+        waiting = await studio.begin(b"good", name="Later")
+        await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))
+    pid = int((tmp_path / "studio" / "runs" / job["id"] / "Anna B" / "started").read_text())
+    assert not alive(pid)
+    (tmp_path / "studio" / "uploads" / "go").touch()
+    async with studio_client(tmp_path) as studio:
+        assert (await studio.job(job, "done"))["avatar"] == "Anna-B"
+        await studio.job(waiting, "done")
+    async with studio_client(tmp_path) as studio:
+        assert {"Anna-B", "Later"} <= {avatar["id"] for avatar in (await studio.get("/avatars"))["avatars"]}
+
+
+async def test_what_came_half_is_gone_after_a_start(tmp_path: Path) -> None:
+    async with studio_client(tmp_path) as studio:
+        kept, lost = await studio.checked(), await studio.checked()
+    folder = tmp_path / "studio"
+    (folder / "uploads" / lost["id"] / "clip.mp4").unlink()
+    (folder / "uploads" / UNKNOWN).mkdir()
+    (folder / "uploads" / UNKNOWN / ".clip.mp4.part").write_bytes(b"half")
+    (folder / "runs" / UNKNOWN).mkdir()
+    (folder / "avatars" / ".half").write_bytes(b"half")
+    async with studio_client(tmp_path) as studio:
+        assert (await studio.get(f"/studio/uploads/{kept['id']}"))["state"] == "good"
+        await refusal(await studio.http.get(f"/studio/uploads/{lost['id']}"), 404)
+        assert [path.name for path in (folder / "uploads").iterdir()] == [kept["id"]]
+        assert list((folder / "runs").iterdir()) == list((folder / "avatars").iterdir()) == []
+
+
+async def test_a_video_that_nobody_used_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with studio_client(tmp_path) as studio:
+        old, used = await studio.checked(), await studio.made()
+        monkeypatch.setattr(uploads, "FORGOTTEN_S", -1.0)
+        await studio.studio.uploads.forget_old()
+        await refusal(await studio.http.get(f"/studio/uploads/{old['id']}"), 404)
+        assert (await studio.get(f"/studio/uploads/{used['upload']}"))["state"] == "good"
+
+
+async def test_a_locked_database_is_told_and_waited_for(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await studio.begin(b"slow")
+    await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))
+    await studio.studio.store._do(lambda db: db.execute("PRAGMA busy_timeout = 50"))
+    other = sqlite3.connect(studio.folder / DATABASE, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        assert "try again" in await refusal(await studio.http.get(f"/studio/jobs/{job['id']}"), 503)
+        assert (await studio.http.get("/avatars")).status == 200
+        (studio.folder / "uploads" / "go").touch()
+        await asyncio.sleep(0.3)
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert (await studio.job(job, "done"))["avatar"] == "Anna-B"
+
+
+async def test_a_second_server_does_without_this_folder(studio: StudioClient, tmp_path: Path) -> None:
+    async with studio_client(tmp_path) as second:
+        assert "another server uses" in (await second.get("/studio/info"))["problem"]
+        assert "another server uses" in await refusal(await second.send(), 503)
+        assert (await second.http.get("/avatars")).status == 200
+    assert (await studio.checked())["state"] == "good"
+
+
+async def test_a_database_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "studio").mkdir()
+    (tmp_path / "studio" / DATABASE).write_bytes(b"no database" * 500)
+    async with studio_client(tmp_path) as studio:
+        assert "cannot be used" in (await studio.get("/studio/info"))["problem"]
+        assert (await studio.http.get("/avatars")).status == 200
+
+
+async def test_on_an_open_network_only_the_holder_of_the_key_may_change_an_avatar(tmp_path: Path) -> None:
+    async with studio_client(tmp_path, trusting=False) as studio:
+        job = await studio.made()
+        url = "/studio/avatars/Anna-B"
+        assert (await studio.get(url))["yours"] is False
+        for wrong in ((), ("x",), (UNKNOWN,)):
+            for method, path in (("DELETE", url), ("PATCH", url), ("GET", url + "/file"), ("GET", url + "/video")):
+                response = await studio.http.request(method, path, headers=bearer(*wrong), json={"name": "X"} if method == "PATCH" else None)
+                assert "only the browser" in await refusal(response, 403)
+        assert (await studio.get(url, UNKNOWN, job["id"]))["yours"] is True
+        assert (await studio.http.get(url + "/file", headers=bearer(job["id"]))).status == 200
+        assert (await studio.http.delete(url, headers=bearer(job["id"]))).status == 204
+
+
+async def test_other_sites_may_ask_for_nothing(studio: StudioClient) -> None:
+    for site in ("cross-site", "same-site"):
+        response = await studio.http.post("/studio/uploads", data=CLIP, headers={"Sec-Fetch-Site": site})
+        assert "own page only" in await refusal(response, 403)
+    assert (await studio.http.post("/studio/uploads", data=CLIP, headers={"Sec-Fetch-Site": "same-origin"})).status == 201
