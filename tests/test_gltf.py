@@ -206,7 +206,9 @@ def test_the_file_says_whom_it_shows() -> None:
     assert asset["extras"]["consent"] == {
         "synthetic": False, "subject": "Anna B.", "granted_by": "Anna B.", "statement": "Agreed to tests.", "date": "2026-01-31", "expires": "2031-01-31",
     }  # fmt: skip
-    assert Glb.of(exported("mara")).document["asset"]["extras"]["consent"]["synthetic"] is True
+    mara = Glb.of(exported("mara")).document
+    assert mara["scenes"][0]["extras"]["consent"] == mara["asset"]["extras"]["consent"]  # the scene's are what Blender keeps
+    assert mara["asset"]["extras"]["consent"]["synthetic"] is True
 
 
 def clip(file: AvatarFile, count: int = 5) -> Frames:

@@ -50,7 +50,7 @@ def export_glb(avatar: AvatarFile, pose: HeadParams | None = None, frames: Frame
     document: dict[str, Any] = {
         "asset": _asset(avatar),
         "scene": 0,
-        "scenes": [{"name": avatar.card.name, "nodes": [MESH_NODE, FIRST_JOINT_NODE, CAMERA_NODE]}],
+        "scenes": [{"name": avatar.card.name, "nodes": [MESH_NODE, FIRST_JOINT_NODE, CAMERA_NODE], "extras": describe(avatar)}],
         "nodes": [{"name": avatar.card.name, "mesh": 0, "skin": 0}, *_joint_nodes(linear, opened), _camera_node(avatar)],
         "cameras": [_camera(avatar)],
         "meshes": [_mesh(builder, linear, parts, opened)],
