@@ -8,7 +8,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -216,10 +215,10 @@ async def _thumbnail(request: web.Request) -> web.Response:
 
 
 async def _export(request: web.Request) -> web.Response:
-    """One at a time: each takes a core for about a second."""
+    """One at a time: each takes a core for a second or more."""
     entry = request.app[GALLERY].entry(request.match_info["id"])
     async with request.app[EXPORTING]:
-        made = await asyncio.to_thread(export, entry, request.query.get("format"), date.today())
+        made = await asyncio.to_thread(export, entry, request.query.get("format"))
     headers = {hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_DISPOSITION: f'attachment; filename="{made.name}"'}
     return web.Response(body=made.data, content_type=made.media_type, headers=headers)
 

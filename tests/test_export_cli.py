@@ -55,9 +55,11 @@ def test_the_suffix_says_what_is_written(folder: Path, capsys: pytest.CaptureFix
     assert run(folder, "frames.json", "--params", folder / "frames.csv") == 0
     frames = read_frames(folder / "frames.json", tiny_avatar(6))
     np.testing.assert_allclose(frames.expression, frames_of().expression, atol=1e-6)
+    assert run(folder, "rest.json") == 0
+    assert len(read_frames(folder / "rest.json", tiny_avatar(6))) == 1
     given = {"ball.avatar", "drive.npz", "other.npz"}
     meshes = {"ball.glb", "clip.glb", "posed.glb", "rest.obj", "rest.mtl", "rest.png", "ball.zip"}
-    assert {path.name for path in folder.iterdir()} == given | meshes | {"frames.csv", "frames.json"}
+    assert {path.name for path in folder.iterdir()} == given | meshes | {"frames.csv", "frames.json", "rest.json"}
     assert capsys.readouterr() == ("", "")
 
 
@@ -68,7 +70,6 @@ def test_bad_input_is_one_clear_line(folder: Path, capsys: pytest.CaptureFixture
     wrong: dict[str, tuple[object, ...]] = {
         "ends in .glb, .obj, .zip, .csv, .json": ("ball.fbx",),
         "no such folder": ("none/ball.glb",),
-        "a table needs --params": ("frames.csv",),
         "leave out --frame": ("frames.json", *params, "--frame", 0),
         "choose it with --frame, 0 to 5": ("ball.obj", *params),
         "--frame: expected 0 to 5, got 6": ("ball.glb", *params, "--frame", 6),

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
+import sys
 import threading
-import zipfile
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from models.avatar_file import write_avatar
-from models.avatar_parts import Consent
 from realtime import exports, signaling
 from realtime.gallery import Entry, Gallery, scan
 from realtime.sessions import Sessions
@@ -46,51 +42,49 @@ async def client(aiohttp_client: AiohttpClient, folder: Path) -> TestClient[Any,
     return await aiohttp_client(build_application(Sessions(fakes.config(), Worker(fakes.FakeFactory())), gallery, folder / "none"))
 
 
-@pytest.mark.parametrize(
-    ("kind", "media_type", "name"),
-    [("glb", "model/gltf-binary", "ball.glb"), ("obj", "application/zip", "ball.zip"), ("json", "application/json", "ball.json")],
-)
-async def test_a_download_has_a_name_and_a_type(client: TestClient[Any, Any], kind: str, media_type: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "media_type", "name"), [("glb", "model/gltf-binary", "ball.glb"), ("obj", "application/zip", "ball.zip")])
+async def test_a_download_has_a_name_and_a_type(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, kind: str, media_type: str, name: str) -> None:
+    monkeypatch.setattr(exports, "COMMAND", (sys.executable, "-c", "import sys; open(sys.argv[3], 'w').write(sys.argv[1])"))
     response = await client.get(f"/avatars/ball/export?format={kind}")
     assert (response.status, response.content_type) == (200, media_type)
     assert response.headers["Content-Disposition"] == f'attachment; filename="{name}"'
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert (await response.text()).endswith("ball.avatar")
 
 
-async def test_what_is_in_the_files(client: TestClient[Any, Any]) -> None:
+async def test_what_comes_is_what_the_command_makes(client: TestClient[Any, Any]) -> None:
+    """tests/test_export_cli.py has the other formats."""
     glb = Glb.of(await (await client.get("/avatars/trained/export?format=glb")).read())
     assert glb.target_names == list(NAMES)
-    archive = zipfile.ZipFile(io.BytesIO(await (await client.get("/avatars/trained/export?format=obj")).read()))
-    assert archive.namelist() == ["trained.obj", "trained.mtl", "trained.png"]
-    body = json.loads(await (await client.get("/avatars/trained/export?format=json")).read())
-    assert body["avatar"]["consent"]["synthetic"] is True
-    assert body["expression_names"] == list(NAMES)
-    assert len(body["frames"]) == 1
-    assert body["frames"][0]["left_eye_yaw_rad"] == pytest.approx(0.05)
 
 
-async def test_wrong_requests(client: TestClient[Any, Any], folder: Path) -> None:
+async def test_unknown_formats_and_avatars(client: TestClient[Any, Any]) -> None:
     for query in ("?format=fbx", "", "?format=", "?format=GLB%00"):
         assert "glb, obj, json" in await problem_of(await client.get(f"/avatars/ball/export{query}"), 400)
     assert "there are ball, trained" in await problem_of(await client.get("/avatars/nobody/export?format=glb"), 404)
+
+
+async def test_an_avatar_that_can_no_longer_be_read(client: TestClient[Any, Any], folder: Path) -> None:
     (folder / "ball.avatar").write_bytes(b"no avatar any more")
-    assert "cannot be used" in await problem_of(await client.get("/avatars/ball/export?format=glb"), 404)
-    (folder / "trained.avatar").unlink()
-    assert str(folder) not in await problem_of(await client.get("/avatars/trained/export?format=obj"), 404)
+    detail = await problem_of(await client.get("/avatars/ball/export?format=json"), 404)
+    assert "ball.avatar: not a Headcast" in detail
+    assert str(folder) not in detail
 
 
-async def test_no_avatar_leaves_after_its_consent_has_ended(client: TestClient[Any, Any], folder: Path) -> None:
-    file = tiny_avatar(8)
-    consent = Consent(False, "Anna", "Anna", "yes", "2020-01-01", expires="2020-12-31")
-    write_avatar(folder / "ball.avatar", replace(file, card=replace(file.card, consent=consent)))
-    assert "ended on 2020-12-31" in await problem_of(await client.get("/avatars/ball/export?format=glb"), 404)
+async def test_a_failure_is_a_500_that_tells_nothing(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(exports, "COMMAND", (sys.executable, "-c", "raise ZeroDivisionError('secret')"))
+    assert "secret" not in await problem_of(await client.get("/avatars/ball/export?format=glb"), 500)
+    assert "secret" in caplog.text
+    monkeypatch.setattr(exports, "COMMAND", (sys.executable, "-c", "import time; time.sleep(20)"))
+    monkeypatch.setattr(exports, "LONGEST_S", 0.2)
+    assert "too busy" in await problem_of(await client.get("/avatars/ball/export?format=glb"), 503)
 
 
 async def test_others_are_served_meanwhile_and_exports_take_turns(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     going, most, go_on, lock = 0, 0, threading.Event(), threading.Lock()
 
-    def slow(entry: Entry, name: str | None, today: date) -> exports.Download:
+    def slow(entry: Entry, name: str | None) -> exports.Download:
         nonlocal going, most
         with lock:
             going += 1

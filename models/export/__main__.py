@@ -1,6 +1,7 @@
 """`python -m models.export AVATAR --out FILE`: an avatar for other programs, and its parameters frame by frame as tables.
 
-FILE's suffix says what is written: .glb · .obj (with .mtl and .png beside it) · .zip (those three) · .csv and .json (the parameters in --params).
+FILE's suffix says what is written: .glb · .obj (with .mtl and .png beside it) · .zip (those three) · .csv and .json (the parameters in --params; without
+them those at rest).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from models.export.frames import Frames
 from models.export.gltf import export_glb
 from models.export.obj import export_obj, zipped
 from models.export.tables import read_frames, write_csv, write_json
+from models.rest_pose import rest_pose
 
 SUFFIXES = (".glb", ".obj", ".zip", ".csv", ".json")
 
@@ -43,9 +45,10 @@ def export(avatar: AvatarFile, out: Path, frames: Frames | None, frame: int | No
     if out.suffix == ".glb":
         return {out.name: export_glb(avatar, params, frames if frame is None else None)}
     if out.suffix in (".csv", ".json"):
-        if frames is None or frame is not None:
-            raise ExportError(f"{out.name}: a table needs --params, and has all its frames: leave out --frame")
-        return {out.name: write_csv(frames) if out.suffix == ".csv" else write_json(avatar, frames)}
+        if frame is not None:
+            raise ExportError(f"{out.name}: a table has all frames: leave out --frame")
+        table = frames or Frames.of(rest_pose(avatar.camera, avatar.ranges, avatar.weights), avatar.expression_names)
+        return {out.name: write_csv(table) if out.suffix == ".csv" else write_json(avatar, table)}
     if frames is not None and params is None:
         raise ExportError(f"{out.name}: a mesh in {out.suffix} has one pose: choose it with --frame, 0 to {len(frames) - 1}")
     files = export_obj(avatar, out.stem, params)
