@@ -22,7 +22,8 @@ from realtime.signaling import build_application
 from realtime.studio.studio import Studio, StudioSettings
 from tests import fakes
 
-FAKE_TRAINING = Path(__file__).with_name("fake_training.py")
+ROOT = Path(__file__).resolve().parents[1]
+FAKE_TRAINING, SMALL_TRAINING = ROOT / "tests" / "fake_training.py", ROOT / "tests" / "small_training.py"
 CLIP = b"good " + b"x" * 4000
 ANNA = {"name": "Anna B", "subject": "Anna Berg", "granted_by": "Anna Berg", "agreed": True}
 
@@ -91,7 +92,7 @@ async def refusal(response: ClientResponse, status: int) -> str:
 def training_command(folder: Path, script: Path = FAKE_TRAINING) -> str:
     """A program that is called as a Python is (`PROGRAM -m training …`) and runs that script."""
     program = folder / "training-python"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     return str(program)
 

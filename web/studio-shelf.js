@@ -1,0 +1,153 @@
+/** The gallery, to be looked after: play, rename, take along, delete, and how good an avatar is. */
+
+import { contentOf, deleteAvatar, fetchAvatar, fetchShelf, importAvatar, renameAvatar } from './studio-api.js';
+import { announce, askPerson, byId, h } from './studio-dom.js';
+import { choose } from './studio-jobs.js';
+import { allKeys, remember } from './studio-memory.js';
+import { fill, megabytes, SHELF, spell } from './studio-texts.js';
+
+/** @typedef {import('./studio-api.js').Avatar} Avatar */
+
+export class Shelf {
+  /** @param {(job: string) => void} removed the job that an avatar came from is gone with it */
+  constructor(removed) {
+    this.removed = removed;
+    this.root = byId('shelf');
+    this.problem = byId('shelf-problem');
+    const input = byId('import-file');
+    input.addEventListener('change', async () => {
+      const file = input.files[0];
+      input.value = '';
+      if (file) await this.attempt(() => this.bring(file));
+    });
+  }
+
+  async load() {
+    await this.attempt(async () => {
+      const { avatars } = await fetchShelf(allKeys());
+      this.root.replaceChildren(...avatars.map((avatar) => this.item(avatar)));
+    });
+  }
+
+  /** @param {() => Promise<unknown>} work what goes wrong is shown */
+  async attempt(work) {
+    this.problem.hidden = true;
+    try {
+      await work();
+    } catch (error) {
+      this.problem.textContent = /** @type {Error} */ (error).message;
+      this.problem.hidden = false;
+    }
+  }
+
+  /** @param {File} file */
+  async bring(file) {
+    const brought = await importAvatar(file);
+    remember((memory) => (memory.keys[brought.id] = brought.key));
+    announce(fill(SHELF.imported, { name: brought.name }));
+    await this.load();
+  }
+
+  /** @param {Avatar} avatar */
+  item(avatar) {
+    const fetchable = avatar.yours || avatar.origin === 'shipped';
+    const details = avatar.yours && h('details.figures', { ontoggle: (/** @type {any} */ event) => event.target.open && this.showDetails(avatar, event.target) }, h('summary', {}, SHELF.details));
+    return h(
+      'li.card.avatar-card',
+      { data: { avatar: avatar.id, origin: avatar.origin } },
+      h('img', { src: avatar.thumbnail, alt: '', loading: 'lazy', width: 96, height: 96 }),
+      h(
+        'div.avatar-words',
+        {},
+        h('h3', {}, avatar.name),
+        h('p.note', {}, aboutOf(avatar)),
+        h(
+          'div.row',
+          {},
+          h('a.button.primary', { href: './', onclick: () => choose(avatar.id), 'aria-label': `${SHELF.play} ${avatar.name}` }, SHELF.play),
+          fetchable && this.button(SHELF.download, avatar, () => this.download(avatar)),
+          fetchable && h('a.button.outlined', { href: `avatars/${encodeURIComponent(avatar.id)}/export?format=glb`, download: `${avatar.id}.glb`, 'aria-label': `${SHELF.glb}: ${avatar.name}` }, 'GLB'),
+          avatar.yours && this.button(SHELF.rename, avatar, () => this.rename(avatar)),
+          avatar.yours && this.button(SHELF.remove, avatar, () => this.remove(avatar)),
+        ),
+        details,
+      ),
+    );
+  }
+
+  /** @param {string} label @param {Avatar} avatar @param {() => Promise<unknown>} work */
+  button(label, avatar, work) {
+    return h('button.button.outlined', { type: 'button', 'aria-label': `${label}: ${avatar.name}`, onclick: () => this.attempt(work) }, label);
+  }
+
+  /** @param {Avatar} avatar */
+  async download(avatar) {
+    const address = await contentOf(avatar.id, 'file', allKeys());
+    h('a', { href: address, download: `${avatar.id}.avatar` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  }
+
+  /** @param {Avatar} avatar */
+  async rename(avatar) {
+    const name = await askPerson({ title: fill(SHELF.renameTitle, avatar), value: avatar.name, yes: SHELF.save, no: SHELF.cancel });
+    if (name === null || name.trim() === avatar.name) return;
+    await renameAvatar(avatar.id, allKeys(), name.trim());
+    await this.load();
+  }
+
+  /** @param {Avatar} avatar */
+  async remove(avatar) {
+    const sure = await askPerson({ title: fill(SHELF.removeTitle, avatar), text: SHELF.removeText, yes: SHELF.remove, no: SHELF.keep, danger: true });
+    if (sure === null) return;
+    await deleteAvatar(avatar.id, allKeys());
+    remember((memory) => {
+      memory.jobs = memory.jobs.filter((id) => id !== memory.keys[avatar.id]);
+      delete memory.keys[avatar.id];
+    });
+    announce(fill(SHELF.removed, avatar));
+    this.removed(avatar.id);
+    await this.load();
+  }
+
+  /** @param {Avatar} avatar @param {HTMLDetailsElement} box */
+  async showDetails(avatar, box) {
+    if (box.querySelector('.filled')) return;
+    await this.attempt(async () => {
+      const { figures = {}, video = false } = await fetchAvatar(avatar.id, allKeys());
+      const content = h('div.filled', {}, ...figuresOf(figures));
+      box.append(content);
+      if (video) {
+        const address = await contentOf(avatar.id, 'video', allKeys());
+        content.append(h('h4', {}, SHELF.video), h('video', { src: address, controls: true, muted: true, loop: true, playsInline: true, 'aria-label': SHELF.video }));
+      }
+    });
+  }
+}
+
+/** @param {Avatar} avatar @returns {string} whose face, since when, where from */
+function aboutOf(avatar) {
+  const who = avatar.synthetic ? SHELF.nobody : fill(SHELF.made, avatar) + (avatar.expires ? ` ${fill(SHELF.until, { date: avatar.expires })}` : '');
+  const when = !avatar.synthetic && avatar.date ? fill(SHELF.on, avatar) : '';
+  const origin = /** @type {Record<string, string>} */ (SHELF.origins)[avatar.origin];
+  return [who, when, origin, `${megabytes(avatar.bytes)} MB`].filter(Boolean).join(' · ');
+}
+
+/** @param {any} figures @returns {Node[]} */
+function figuresOf(figures) {
+  const ways = /** @type {const} */ (['offline', 'live']).filter((way) => Object.keys(figures.held_out?.[way] ?? {}).length);
+  if (!ways.length) return [h('p.note', {}, SHELF.nofigures)];
+  const regions = Object.entries(SHELF.region).filter(([region]) => figures.held_out[ways[0]][region]);
+  const cell = (/** @type {string} */ way, /** @type {string} */ region) => `${figures.held_out[way][region]?.psnr?.toFixed(1) ?? '–'} dB`;
+  return [
+    figures.grade && h('p', {}, figures.grade),
+    h(
+      'table',
+      {},
+      h('caption', {}, SHELF.figures),
+      h('thead', {}, h('tr', {}, h('td', {}), ...regions.map(([, label]) => h('th', { scope: 'col' }, label)))),
+      h('tbody', {}, ...ways.map((way) => h('tr', {}, h('th', { scope: 'row' }, SHELF[way]), ...regions.map(([region]) => h('td', {}, cell(way, region)))))),
+    ),
+    figures.seconds > 0 && h('p.note', {}, fill(SHELF.took, { time: spell(figures.seconds) })),
+    figures.advice?.length > 0 && h('div', {}, h('h4', {}, SHELF.advice), h('ul', {}, ...figures.advice.map((/** @type {string} */ one) => h('li', {}, one)))),
+  ].filter(Boolean);
+}
