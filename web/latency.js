@@ -4,8 +4,8 @@
  * @typedef {import('./netstats.js').NetSample} NetSample
  */
 
-/** A frame is taken in the middle of its exposure, half an interval before the camera hands it over. */
-const CAPTURE_MS = 16;
+/** A move is seen in the first frame after it: half an interval later, between all moves. */
+const waitMs = (/** @type {number} */ fps) => 500 / Math.min(Math.max(fps, 5), 60);
 
 /** @param {unknown} value @returns {number} */
 const known = (value) => (typeof value === 'number' && Number.isFinite(value) ? value : 0);
@@ -18,6 +18,6 @@ const known = (value) => (typeof value === 'number' && Number.isFinite(value) ? 
 export function videoLatencyMs(net, stats, camera) {
   if (!net || !stats || !known(stats.latency_ms?.p50)) return null;
   const stage = (/** @type {string} */ name) => known(stats.stage_ms?.[name]?.p50);
-  const up = camera ? CAPTURE_MS + known(net.sendMs) + stage('receive') + stage('decode') : 0;
+  const up = camera ? waitMs(known(stats.fps_out)) + known(net.sendMs) + stage('receive') + stage('decode') : 0;
   return up + known(stats.latency_ms.p50) + stage('encode') + known(net.roundTripMs) + known(net.receiveMs);
 }

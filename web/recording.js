@@ -13,7 +13,7 @@ const WORTH_FOLLOWING_MS = 12;
 const element = (id) => document.getElementById(id);
 
 /** @param {number} bytes */
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+const sizeText = (bytes) => (bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 /** Buttons, a light on the picture, and at most one recording. */
 export class RecordingCard {
@@ -80,7 +80,7 @@ export class RecordingCard {
     element('snapshot').disabled = !this.#playing;
     element('record-sound').disabled = recording !== null || this.#starting;
     element('recording').hidden = recording === null;
-    element('recording-text').textContent = recording ? `${clockTime(recording.seconds)} · ${megabytes(recording.bytes)}` : '';
+    element('recording-text').textContent = recording ? `${clockTime(recording.seconds)} · ${sizeText(recording.bytes)}` : '';
     document.body.toggleAttribute('data-recording', recording !== null);
   }
 
@@ -112,7 +112,7 @@ export class RecordingCard {
       ended: (file, full) => {
         this.#ended();
         save(file, name);
-        this.handlers.notice(full ? RECORD.full(megabytes(MOST_BYTES)) : RECORD.saved(name, megabytes(file.size)));
+        this.handlers.notice(full ? RECORD.full(sizeText(MOST_BYTES)) : RECORD.saved(name, sizeText(file.size)));
       },
       failed: () => {
         this.#ended();
