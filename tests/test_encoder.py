@@ -16,6 +16,7 @@ from aiortc.codecs.base import Decoder
 from aiortc.codecs.h264 import H264Decoder, h264_depayload
 from aiortc.codecs.vpx import Vp8Decoder, VpxPayloadDescriptor, vp8_depayload
 from aiortc.jitterbuffer import JitterFrame
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from realtime.config import ConfigError, Encoder
@@ -139,6 +140,17 @@ def test_a_keyframe_that_is_asked_for_from_outside_comes(name: Encoder) -> None:
 
 def kilobits(sizes: list[int]) -> float:
     return 8 * sum(sizes) / (len(sizes) / 30) / 1000
+
+
+def test_h264_says_which_colours_it_holds() -> None:
+    context, decoder = h264_context(256, 256, 1_500_000), av.CodecContext.create("h264", "r")
+    decoded: list[av.VideoFrame] = []
+    for number in range(3):
+        frame = av.VideoFrame.from_ndarray(np.full((384, 256), 128, np.uint8), format="yuv420p")
+        frame.pts = 3000 * number
+        for packet in context.encode(frame):
+            decoded += decoder.decode(packet)
+    assert {(frame.colorspace, frame.color_range) for frame in decoded} == {(Colorspace.ITU601, ColorRange.MPEG)}
 
 
 def test_x264_follows_the_bitrate_without_a_keyframe() -> None:

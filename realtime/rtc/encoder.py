@@ -29,6 +29,7 @@ from av.frame import Frame
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from realtime.config import ConfigError, Encoder
@@ -61,6 +62,7 @@ def _context(name: str, width: int, height: int, bitrate: int, options: dict[str
     context.bit_rate = bitrate
     context.gop_size = 3000
     context.thread_count = 1
+    context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU601  # untold, Chromium takes H.264 for BT.709: reds come out brighter
     context.options = options
     return context
 
