@@ -83,7 +83,8 @@ def onsets(time_s: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[n
 
 def read_recording(path: Path, every: int = 15, stretch: int = 96) -> Recorded:
     """Decodes a recording; one of `every` frames is kept as a picture, and sound is summed up over `stretch` samples."""
-    video_s, brightness, pictures, audio_s, loudness = [], [], [], [], []
+    video_s, brightness, audio_s, loudness = list[float](), list[float](), list[float](), list[float]()
+    pictures: list[NDArray[np.uint8]] = []
     size = (0, 0)
     with av.open(str(path)) as container:
         streams = container.streams

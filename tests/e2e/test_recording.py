@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FARTHEST_S = 0.12
 """Sound may be heard so much before or after its picture and still pass for in time with it: ITU-R BT.1359 finds -125 to +45 ms detectable, -185 to +90 ms
 objectionable; here some of it is the tests' own, whose flash may be a frame late."""
-ATTEMPTS = 3
+ATTEMPTS = 4
 
 
 def take(headcast: Headcast, folder: Path, seconds: float) -> Path:
