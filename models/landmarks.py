@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face_groups import JAW_OPEN, JAW_OPEN_RAD
 from models.head import LANDMARK_COUNT, LEFT_EYE, RIGHT_EYE, HeadModel, HeadParams
-from models.landmark_renders import IRIS_RADIUS, SIZE_PX, Brush, Drawing, Studio
+from models.landmark_renders import IRIS_RADIUS, SIZE_PX, Brush, Drawing, Mask, Studio
 from models.raster import Rasterizer
 from models.rotations import to_matrix
 
@@ -31,15 +32,18 @@ IRIS_POINTS = {RIGHT_EYE: range(468, 473), LEFT_EYE: range(473, 478)}
 IRIS_DIRECTIONS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
 """The centre, then the limbus towards +x, +y, -x, -y, of a face that looks at the camera."""
 VIEWS: Views = tuple((float(yaw), float(pitch)) for yaw in (-25, -12, 0, 12, 25) for pitch in (-12, 0, 12))
+OPENING = 0.5
+"""Of the mouth, as a share of `jawOpen`, wherever lips are to be told apart."""
 EXPRESSIONS: tuple[dict[str, float], ...] = (
     {},
-    {"jawOpen": 0.35},
     {"mouthSmileLeft": 0.6, "mouthSmileRight": 0.6},
     {"eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5, "browInnerUp": 0.5},
 )
 IDENTITIES = 4
 IDENTITY_DEVIATION = 0.8
 IDENTITY_SHAPES = 60
+OTHER_LIP = 0.1
+"""In distances between the eyes: no hit so far off is on the same lip."""
 REACH_PX = 8
 """How far beside the mesh a landmark may fall and still count for the nearest pixel of it."""
 FARTHEST_COUNTED_PX = 4.0
@@ -69,15 +73,25 @@ class Embedding:
         return replace(head, landmark_faces=self.faces, landmark_barycentrics=self.barycentrics, landmark_spread=self.spread)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pose:
+    """A head to draw: (V, 3), and whether its mouth is open."""
+
+    vertices: Float
+    opened: bool
+
+
 @dataclass(frozen=True)
 class _Hits:
-    """Where landmarks fell on the template: (n,) which one, (n, 3) metres, (n,) cosine towards the viewer, (n,) pixels beside the mesh, (n,) triangle."""
+    """Where landmarks fell on the surface: (n,) which one, (n, 3) metres with the mouth open, (n,) cosine towards the viewer, (n,) pixels beside the surface,
+    (n,) triangle, and (n,) whether the mouth was open in the drawing."""
 
     landmark: NDArray[np.int64]
     place: Float
     facing: Float
     beside_px: Float
     face: NDArray[np.int32]
+    opened: NDArray[np.bool_]
 
 
 def compute(head: HeadModel, landmarker: Landmarker, rasterizer: Rasterizer, views: Views = VIEWS, seed: int = 0) -> Embedding:
@@ -92,7 +106,7 @@ def compute(head: HeadModel, landmarker: Landmarker, rasterizer: Rasterizer, vie
         ValueError: the landmarker saw no face in any drawing.
     """
     studio = Studio(head, rasterizer)
-    bare = _average(head, studio, _collect(head, studio, landmarker, (), [head.template], views))
+    bare = _average(head, studio, _collect(head, studio, landmarker, (), [_Pose(head.template, False)], views))
     brushes = _make_up(head, bare)
     return _average(head, studio, _collect(head, studio, landmarker, brushes, _poses(head, seed), views))
 
@@ -122,8 +136,8 @@ def compute_on_cpu(head: HeadModel) -> Embedding:
         bands.close()
 
 
-def _poses(head: HeadModel, seed: int) -> Iterator[Float]:
-    """Vertices (V, 3) of several people with several expressions."""
+def _poses(head: HeadModel, seed: int) -> Iterator[_Pose]:
+    """Several people with several expressions."""
     rng = np.random.default_rng(seed)
     count = min(len(head.identity), IDENTITY_SHAPES)
     for person in range(IDENTITIES):
@@ -133,41 +147,45 @@ def _poses(head: HeadModel, seed: int) -> Iterator[Float]:
                 expression = np.zeros(len(head.expression_names), np.float32)
                 for name, weight in weights.items():
                     expression[head.expression_index(name)] = weight
-                yield head.shaped(identity, expression)
-        if EXPRESSIONS[1].keys().isdisjoint(head.expression_names):
-            yield _with_jaw(head, identity)
+                yield _Pose(head.shaped(identity, expression), False)
+        yield _Pose(_opened(head, identity), True)
 
 
-def _with_jaw(head: HeadModel, identity: Float) -> Float:
-    """A slightly opened mouth, for heads without named shapes."""
+def _opened(head: HeadModel, identity: Float) -> Float:
+    """(V, 3) with an open mouth, by a shape or by the jaw's joint."""
+    expression = np.zeros(len(head.expression_names), np.float32)
+    if JAW_OPEN in head.expression_names:
+        expression[head.expression_index(JAW_OPEN)] = OPENING
+        return head.shaped(identity, expression)
     still = HeadParams.neutral(len(head.expression_names))
-    return head.vertices(replace(still, identity=identity, jaw=np.array([0.12, 0.0, 0.0], np.float32), translation=np.zeros(3, np.float32)))
+    return head.vertices(replace(still, identity=identity, jaw=np.array([OPENING * JAW_OPEN_RAD, 0.0, 0.0], np.float32), translation=np.zeros(3, np.float32)))
 
 
-def _collect(head: HeadModel, studio: Studio, landmarker: Landmarker, brushes: tuple[Brush, ...], poses: Iterable[Float], views: Views) -> _Hits:
-    found, drawings = [], 0
-    for vertices in poses:
+def _collect(head: HeadModel, studio: Studio, landmarker: Landmarker, brushes: tuple[Brush, ...], poses: Iterable[_Pose], views: Views) -> _Hits:
+    found, drawings, reference = [], 0, _opened(head, np.zeros(0, np.float32))
+    for pose in poses:
         for yaw, pitch in views:
             turn = to_matrix((np.radians(pitch), 0.0, 0.0)) @ to_matrix((0.0, np.radians(yaw), 0.0))
-            drawing = studio.draw(vertices, turn.astype(np.float32), brushes)
+            drawing = studio.draw(pose.vertices, turn.astype(np.float32), brushes)
             landmarks = landmarker(drawing.picture)
             drawings += 1
             if landmarks is not None:
-                found.append(_carry_back(head, drawing, landmarks))
+                found.append(_carry_back(head, reference, studio.skin | studio.eyes, drawing, landmarks, pose.opened))
     if not found:
         raise ValueError(f"the landmarker should see a face in drawings of '{head.name}'; it saw none in {drawings}")
     logger.info("landmarks: a face was seen in %d of %d drawings", len(found), drawings)
-    columns = zip(*((hits.landmark, hits.place, hits.facing, hits.beside_px, hits.face) for hits in found), strict=True)
+    columns = zip(*((hits.landmark, hits.place, hits.facing, hits.beside_px, hits.face, hits.opened) for hits in found), strict=True)
     return _Hits(*(np.concatenate(column) for column in columns))
 
 
-def _carry_back(head: HeadModel, drawing: Drawing, landmarks: Float) -> _Hits:
-    """(478, 3) in pixels → where on the template they lie."""
+def _carry_back(head: HeadModel, reference: Float, outside: Mask, drawing: Drawing, landmarks: Float, opened: bool) -> _Hits:
+    """(478, 3) in pixels → where on the `reference` (V, 3) they lie: on triangles that are `outside` (F,), for none is in the mouth."""
     x, y = landmarks[:, 0].astype(np.float64), landmarks[:, 1].astype(np.float64)
-    column, row, beside = _nearest_seen(drawing.fragments.face_id, x, y)
+    face_id = drawing.fragments.face_id
+    column, row, beside = _nearest_seen((face_id >= 0) & outside[face_id], x, y)
     known = np.flatnonzero(beside <= REACH_PX)
     column, row, beside = column[known], row[known], beside[known]
-    face = drawing.fragments.face_id[row, column].copy()
+    face = face_id[row, column]
     corners = head.faces[face]
     inside = np.where(beside > 0.0, column + 0.5, x[known]), np.where(beside > 0.0, row + 0.5, y[known])
     weights = _perspective_weights(drawing.points[corners].astype(np.float64), *inside)
@@ -175,21 +193,21 @@ def _carry_back(head: HeadModel, drawing: Drawing, landmarks: Float) -> _Hits:
     normal = np.cross(camera[:, 1] - camera[:, 0], camera[:, 2] - camera[:, 0])
     middle = camera.mean(1)
     facing = -(normal * middle).sum(1) / np.maximum(np.linalg.norm(normal, axis=1) * np.linalg.norm(middle, axis=1), 1e-12)
-    place = np.einsum("pk,pkc->pc", weights, head.template[corners])
-    return _Hits(known, place.astype(np.float32), facing.astype(np.float32), beside.astype(np.float32), face)
+    place = np.einsum("pk,pkc->pc", weights, reference[corners])
+    return _Hits(known, place.astype(np.float32), facing.astype(np.float32), beside.astype(np.float32), face, np.full(len(known), opened))
 
 
-def _nearest_seen(face_id: NDArray[np.int32], x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
-    """Column, row and distance of the nearest pixel that shows the mesh; distance 0 where the point itself is on it, infinite beyond REACH_PX."""
+def _nearest_seen(shown: Mask, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+    """Column, row and distance of the nearest pixel that is `shown`; distance 0 where the point itself is on it, infinite beyond REACH_PX."""
     column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     on_picture = (column >= 0) & (column < SIZE_PX) & (row >= 0) & (row < SIZE_PX)
     beside = np.full(len(x), np.inf)
     for k in np.flatnonzero(on_picture):
-        if face_id[row[k], column[k]] >= 0:
+        if shown[row[k], column[k]]:
             beside[k] = 0.0
             continue
         top, left = max(row[k] - REACH_PX, 0), max(column[k] - REACH_PX, 0)
-        rows, columns = np.nonzero(face_id[top : row[k] + REACH_PX + 1, left : column[k] + REACH_PX + 1] >= 0)
+        rows, columns = np.nonzero(shown[top : row[k] + REACH_PX + 1, left : column[k] + REACH_PX + 1])
         if len(rows):
             distance = np.hypot(columns + left + 0.5 - x[k], rows + top + 0.5 - y[k])
             nearest = int(distance.argmin())
@@ -209,23 +227,38 @@ def _perspective_weights(corners: NDArray[np.float64], x: NDArray[np.float64], y
 
 
 def _average(head: HeadModel, studio: Studio, hits: _Hits) -> Embedding:
-    """The robust middle of each landmark's hits, on the nearest triangle of its kind; irises where they are known to be."""
+    """The robust middle of each landmark's hits, on the nearest triangle of its kind; irises where they are known to be.
+
+    All with the mouth open, where no lip lies on the other.
+    """
+    reference = _opened(head, np.zeros(0, np.float32))
     irises = _iris_points(head, studio)
     embedding = Embedding(np.full(LANDMARK_COUNT, -1, np.int32), np.zeros((LANDMARK_COUNT, 3), np.float32), np.full(LANDMARK_COUNT, NO_SPREAD, np.float32))
     counted = (hits.facing > LEAST_FACING) & (hits.beside_px < FARTHEST_COUNTED_PX)
     for landmark in range(LANDMARK_COUNT):
         own_kind = studio.eyes if landmark >= FIRST_IRIS else studio.skin
         chosen = np.flatnonzero(counted & (hits.landmark == landmark) & own_kind[hits.face])
+        if landmark in INNER_LIPS:
+            chosen = _on_own_lip(hits, chosen, OTHER_LIP * head.eye_distance_m)
         if len(chosen) < LEAST_HITS:
             continue
         middle, spread = robust_middle(hits.place[chosen], hits.facing[chosen] ** 2)
         if landmark in irises:
             spread = float(np.hypot(spread, np.linalg.norm(middle - irises[landmark])))
             middle = irises[landmark]
-        face, weights = closest_on_surface(middle, head.template, head.faces, np.flatnonzero(own_kind))
+        face, weights = closest_on_surface(middle, reference, head.faces, np.flatnonzero(own_kind))
         embedding.faces[landmark], embedding.barycentrics[landmark] = face, weights
         embedding.spread[landmark] = spread / head.eye_distance_m
     return embedding
+
+
+def _on_own_lip(hits: _Hits, chosen: NDArray[np.int64], reach_m: float) -> NDArray[np.int64]:
+    """Those of the `chosen` hits that lie where the landmark is on open lips: of closed ones it may be on either."""
+    opened = chosen[hits.opened[chosen]]
+    if len(opened) < LEAST_HITS:
+        return chosen
+    middle, _ = robust_middle(hits.place[opened], hits.facing[opened] ** 2)
+    return chosen[np.linalg.norm(hits.place[chosen] - middle, axis=1) < reach_m]
 
 
 def _iris_points(head: HeadModel, studio: Studio) -> dict[int, NDArray[np.float64]]:

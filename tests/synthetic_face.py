@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from models.head import LANDMARK_COUNT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
-from models.solving.landmark_model import LOWER_LIP, UPPER_LIP
 from realtime.packets import FaceObservation, Tracking
 
 Float = NDArray[np.float32]
@@ -68,10 +67,8 @@ def synthetic_head(jaw_joint: bool = False, seed: int = 0) -> HeadModel:
     landmark_faces = rng.choice(len(faces), LANDMARK_COUNT).astype(np.int32)
     landmark_faces[468:473] = len(faces) + len(eye_faces) + np.arange(5)
     landmark_faces[473:] = len(faces) + np.arange(5)
-    landmark_faces[list(LOWER_LIP | UPPER_LIP)] = landmark_faces[list((LOWER_LIP | UPPER_LIP).values())]
     landmark_faces[7] = -1
     barycentrics = rng.dirichlet((2.0, 2.0, 2.0), LANDMARK_COUNT).astype(np.float32)
-    barycentrics[list(LOWER_LIP | UPPER_LIP)] = barycentrics[list((LOWER_LIP | UPPER_LIP).values())]
     spread = np.full(LANDMARK_COUNT, 0.02, np.float32)
     spread[[7, 8]] = 9.0
     return HeadModel(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.head import HeadModel, HeadParams
 from models.rotations import to_axis_angle, to_matrix
 from models.solving.gauss_newton import Bounds, add_priors, align, boxed_step, moved, unknowns
-from models.solving.landmark_model import LandmarkModel, landmark_model, lip_seats
+from models.solving.landmark_model import LandmarkModel, landmark_model
 from models.solving.residuals import Couplings, FrameState, Linearizer, Rest, Subject, Target, project
 from tests.synthetic_face import synthetic_head
 
@@ -62,26 +62,6 @@ def test_unusable_landmarks_are_left_out(head: HeadModel) -> None:
     assert 8 not in model.indices
     assert len(model.indices) == 476
     assert "tongueOut" not in model.expression_names
-
-
-def test_landmarks_on_the_wrong_lip_move_with_their_own(head: HeadModel) -> None:
-    """Between closed lips an embedding cannot tell them apart; the place stays, the motion is the neighbour's."""
-    assert (lip_seats(head) == np.arange(478)).all()
-    shapes = "jawOpen" in head.expression_names
-    opening = np.linalg.norm(head.expression[head.expression_index("jawOpen")], axis=1) if shapes else head.skinning_weights[:, 2]
-    lips, calm = int(opening[head.faces].mean(1).argmax()), int(opening[head.faces].mean(1).argmin())
-    faces = head.landmark_faces.copy()
-    faces[[14, 15, 17, 87, 86]], faces[[13, 12]] = lips, calm
-    assert (lip_seats(replace(head, landmark_faces=faces)) == np.arange(478)).all()
-    faces[14] = calm
-    swapped = replace(head, landmark_faces=faces)
-    seats = lip_seats(swapped)
-    assert seats[14] == 15
-    assert (np.delete(seats, 14) == np.delete(np.arange(478), 14)).all()
-    model = landmark_model(swapped, 4)
-    place, own = (int(np.flatnonzero(model.indices == landmark)[0]) for landmark in (14, 15))
-    assert model.expression[place] == pytest.approx(model.expression[own])
-    assert model.template[place] == pytest.approx(head.landmark_barycentrics[14] @ head.template[head.faces[calm]])
 
 
 @pytest.mark.parametrize("shared", [False, True])

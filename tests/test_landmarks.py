@@ -117,6 +117,24 @@ def test_points_lie_on_surfaces_of_their_kind(head: HeadModel, embedding: Embedd
         np.testing.assert_allclose(directions, [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=0.15)
 
 
+class MixesUpLips(KnowsTheTruth):
+    """Takes 13 for 14, and 14 for 13, wherever the mouth is closed."""
+
+    def __call__(self, picture: NDArray[np.uint8]) -> Float | None:
+        found = super().__call__(picture)
+        if found is not None and abs(found[13, 1] - found[14, 1]) < 8.0:
+            found[[13, 14]] = found[[14, 13]]
+        return found
+
+
+def test_lips_are_told_apart_by_open_mouths(open_head: HeadModel, watched: Watched) -> None:
+    """Three quarters of the drawings show a closed mouth."""
+    found = compute(open_head, MixesUpLips(open_head, watched, 0.3), watched, VIEWS[4::3][:3])
+    opening = lip_opening_m(found.put_on(open_head))
+    assert opening[13] < 0.002
+    assert opening[14] > 0.03
+
+
 def test_it_is_the_same_each_time(watched: Watched) -> None:
     head = tiny_head()
     one, two = (compute(head, KnowsTheTruth(head, watched, 0.3), watched, VIEWS[1::6]) for _ in range(2))
@@ -183,6 +201,21 @@ def test_open_head_agrees_with_the_landmarker(open_head: HeadModel, watched: Wat
     error_px = np.linalg.norm(found.landmarks[:, :2] - wanted[:, :2], axis=1)
     assert np.median(error_px[firm]) < 3.0, "per cent of the distance between the eyes"
     assert np.quantile(error_px[firm], 0.95) < 8.0
+
+
+def lip_opening_m(head: HeadModel) -> Float:
+    """(478,): how far `jawOpen` moves each landmark."""
+    moved = head.expression[head.expression_index("jawOpen")][head.faces[head.landmark_faces]]
+    return np.linalg.norm(np.einsum("lk,lkc->lc", head.landmark_barycentrics, moved), axis=1)
+
+
+def test_inner_lips_move_with_the_lip_that_they_are_on(open_head: HeadModel) -> None:
+    """Each landmark where the lips meet, against its neighbour farther out."""
+    opening = lip_opening_m(open_head)
+    lower = {14: 15, 87: 86, 178: 179, 88: 89, 95: 96, 317: 316, 402: 403, 318: 319, 324: 325}
+    upper = {13: 12, 82: 38, 81: 41, 80: 42, 191: 183, 312: 268, 311: 271, 310: 272, 415: 407}
+    for inner, outer in (lower | upper).items():
+        assert opening[inner] == pytest.approx(opening[outer], abs=0.003), inner
 
 
 def test_embedding_module_imports_no_network_and_no_opencv() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face_groups import JAW_OPEN
-from models.head import JAW, LANDMARK_COUNT, LEFT_EYE, RIGHT_EYE, ROOT, HeadModel
+from models.head import JAW, LEFT_EYE, RIGHT_EYE, ROOT, HeadModel
 
 Float = NDArray[np.float32]
 
@@ -22,12 +22,6 @@ IMAGE_SCATTER = 0.015
 RIGID_SPREAD = 0.06
 RIGID_MOTION_M = 0.004
 """No expression moves a landmark that fixes the first pose by more than this."""
-LOWER_LIP = {14: 15, 87: 86, 178: 179, 88: 89, 95: 96, 317: 316, 402: 403, 318: 319, 324: 325}
-UPPER_LIP = {13: 12, 82: 38, 81: 41, 80: 42, 191: 183, 312: 268, 311: 271, 310: 272, 415: 407}
-"""Landmarks on the edges that meet when the mouth closes, each with its neighbour farther out on the same lip."""
-SAME_LIP = 0.15
-"""Landmarks whose motions differ by more than this share of the chin's, when the jaw opens, are not on one lip."""
-CHIN = 17
 
 
 @dataclass(frozen=True)
@@ -95,20 +89,19 @@ def landmark_model(head: HeadModel, identity_count: int) -> LandmarkModel:
     indices = np.flatnonzero(usable).astype(np.int32)
     if len(indices) < 50:
         raise ValueError(f"the head {head.name!r} should have a landmark embedding; {len(indices)} of its landmarks are usable")
-    seats = lip_seats(head)[indices]
     solved = [index for index, name in enumerate(head.expression_names) if name not in UNSOLVED]
-    weights = _gather(head, seats, head.skinning_weights)[:, [JAW, LEFT_EYE, RIGHT_EYE]]
+    weights = _gather(head, indices, head.skinning_weights)[:, [JAW, LEFT_EYE, RIGHT_EYE]]
     has_jaw_joint = JAW_OPEN not in head.expression_names
     if not has_jaw_joint:
         weights[:, 0] = 0.0
     identity = head.identity[:identity_count]
     chosen_joints = head.joint_regressor[[ROOT, JAW, LEFT_EYE, RIGHT_EYE]]
-    correctives = _gather(head, seats, head.pose_correctives[9:18]) if len(head.pose_correctives) else np.zeros((9, len(indices), 3), np.float32)
+    correctives = _gather(head, indices, head.pose_correctives[9:18]) if len(head.pose_correctives) else np.zeros((9, len(indices), 3), np.float32)
     return LandmarkModel(
         indices=indices,
         template=_gather(head, indices, head.template),
         identity=np.ascontiguousarray(_gather(head, indices, identity).transpose(1, 2, 0)),
-        expression=np.ascontiguousarray(_gather(head, seats, head.expression[solved]).transpose(1, 2, 0)),
+        expression=np.ascontiguousarray(_gather(head, indices, head.expression[solved]).transpose(1, 2, 0)),
         expression_indices=np.array(solved, np.int32),
         expression_names=tuple(head.expression_names[index] for index in solved),
         jaw_correctives=np.ascontiguousarray(correctives.transpose(1, 2, 0)),
@@ -119,19 +112,6 @@ def landmark_model(head: HeadModel, identity_count: int) -> LandmarkModel:
         has_jaw_joint=has_jaw_joint,
         eye_distance_m=head.eye_distance_m,
     )
-
-
-def lip_seats(head: HeadModel) -> NDArray[np.int32]:
-    """(478,): whose motion each landmark shares; its own, but for landmarks between closed lips that the embedding has put on the wrong one."""
-    seats = np.arange(LANDMARK_COUNT, dtype=np.int32)
-    if JAW_OPEN in head.expression_names:
-        opening = np.linalg.norm(_gather(head, seats, head.expression[head.expression_index(JAW_OPEN)]), axis=1)
-    else:
-        opening = _gather(head, seats, head.skinning_weights)[:, JAW]
-    for inner, outer in (LOWER_LIP | UPPER_LIP).items():
-        if abs(opening[inner] - opening[outer]) > SAME_LIP * opening[CHIN]:
-            seats[inner] = outer
-    return seats
 
 
 def _gather(head: HeadModel, landmarks: NDArray[np.int32], values: Float) -> Float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.head import HeadModel, HeadParams, joint_rotations, skin
 from models.landmarks import INNER_LIPS, OUTER_LIPS
-from models.solving.landmark_model import LARGEST_SPREAD, lip_seats
+from models.solving.landmark_model import LARGEST_SPREAD
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -105,9 +105,8 @@ def face_vertices(head: HeadModel) -> Int:
 
 
 def gap_marks(head: HeadModel) -> Marks:
-    """Both ends of LIP_GAP, LEFT_GAP and RIGHT_GAP in that order; those of the lips where they move with their own lip."""
-    lips = lip_seats(head)[list(LIP_GAP)]
-    return Marks.of(head, np.array([*lips, *LEFT_GAP, *RIGHT_GAP], np.int32))
+    """Both ends of LIP_GAP, LEFT_GAP and RIGHT_GAP in that order."""
+    return Marks.of(head, np.array([*LIP_GAP, *LEFT_GAP, *RIGHT_GAP], np.int32))
 
 
 def gaps(points: NDArray[np.floating]) -> Double:
