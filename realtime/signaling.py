@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 from realtime.errors import BadRequest, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
 from realtime.exports import export
 from realtime.gallery import Entry, Gallery
+from realtime.qr import qr_svg
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
 from realtime.sessions import Sessions
@@ -83,6 +84,8 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
             web.get("/avatars/{id}/export", _export),
             web.get("/healthz", _health),
             web.get("/readyz", _ready),
+            web.get("/qr.svg", _qr),
+            web.get("/obs/{session}", _page_for_obs),
             web.get("/", _page),
             web.get("/static/{path:.+}", _page),
             web.get("/{path:.+}", _page),
@@ -238,9 +241,22 @@ def _json(body: dict[str, Any], status: int = 200) -> web.Response:
     return web.json_response(body, status=status, headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
+async def _qr(request: web.Request) -> web.Response:
+    return web.Response(body=qr_svg(request.query.get("text", "")), content_type=MEDIA_TYPES[".svg"], headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+async def _page_for_obs(request: web.Request) -> web.StreamResponse:
+    """The same for every session: the page itself finds out whether there is one of that name, and waits for it."""
+    return _file(request, "obs.html")
+
+
 async def _page(request: web.Request) -> web.StreamResponse:
+    return _file(request, request.match_info.get("path", "index.html"))
+
+
+def _file(request: web.Request, name: str) -> web.StreamResponse:
     """A file of the page; browsers ask again each time and get 304 while it is the same."""
-    folder, name = request.app[PAGE], request.match_info.get("path", "index.html")
+    folder = request.app[PAGE]
     if not _PATH.fullmatch(name):
         raise NotFound("no such page")
     path = (folder / name).resolve()

@@ -277,3 +277,17 @@ async def test_a_bug_is_a_500_without_its_traceback(http: Http, monkeypatch: pyt
     monkeypatch.setattr(Sessions, "__len__", broken)
     assert "secret" not in await problem_of(await http.client.get("/readyz"), 500)
     assert [record.getMessage() for record in caplog.records] == ["a request failed"]
+
+
+async def test_the_page_for_obs_is_the_same_for_every_session(http: Http) -> None:
+    (http.page / "obs.html").write_text("<!doctype html><title>OBS</title>")
+    response = await http.client.get("/obs/whatever-name?background=transparent")
+    assert (response.status, response.content_type) == (200, "text/html")
+    assert "OBS" in await response.text()
+
+
+async def test_a_link_as_a_qr_code(http: Http) -> None:
+    response = await http.client.get("/qr.svg", params={"text": "https://192.168.1.2:5000/?session=phone-0123"})
+    assert (response.status, response.content_type, response.headers["Cache-Control"]) == (200, "image/svg+xml", "no-store")
+    assert (await response.text()).startswith("<svg")
+    await problem_of(await http.client.get("/qr.svg"), 400)
