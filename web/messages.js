@@ -180,6 +180,8 @@ export const RECORD = {
   noPicture: 'There is no picture to save: try again',
   saved: (/** @type {string} */ name, /** @type {string} */ size) => `Saved ${name}, ${size}`,
   full: (/** @type {string} */ size) => `The recording reached ${size} and was saved: start another to go on`,
+  started: 'Recording. R stops and saves',
+  broken: 'The browser broke the recording off; what there was of it was saved',
   failed: 'The recording failed and nothing was saved: free some memory, or try another browser',
   /** By the name of what getUserMedia throws. @type {Record<string, string>} */
   problems: {

@@ -76,7 +76,7 @@ export class Recording {
    * @param {MediaStreamTrack} video it is left as it is
    * @param {DelayedMicrophone|null} microphone it is closed at the end
    * @param {Format} format
-   * @param {{progress: () => void, ended: (file: Blob, full: boolean) => void, failed: () => void}} handlers of `ended` and `failed` one is called, once
+   * @param {{progress: () => void, ended: (file: Blob, why: 'asked'|'full'|'broken') => void, failed: () => void}} handlers of `ended` and `failed` one is called, once
    */
   constructor(video, microphone, format, handlers) {
     this.microphone = microphone;
@@ -93,8 +93,9 @@ export class Recording {
     this.recorder.addEventListener('error', () => (broken = true));
     this.recorder.addEventListener('stop', () => {
       microphone?.close();
-      if (broken || this.bytes === 0) handlers.failed();
-      else handlers.ended(new Blob(this.#pieces, { type: format.mimeType.split(';')[0] }), this.bytes > MOST_BYTES);
+      if (this.bytes === 0) return handlers.failed();
+      const why = broken ? 'broken' : this.bytes > MOST_BYTES ? 'full' : 'asked';
+      handlers.ended(new Blob(this.#pieces, { type: format.mimeType.split(';')[0] }), why);
     });
     video.addEventListener('ended', () => this.stop());
     this.recorder.start(PIECE_MS);

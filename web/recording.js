@@ -109,16 +109,18 @@ export class RecordingCard {
     document.body.dataset.soundDelay = microphone ? String(Math.round(this.#delayMs)) : '';
     this.#recording = new Recording(track, microphone, format, {
       progress: () => this.render(),
-      ended: (file, full) => {
+      ended: (file, why) => {
         this.#ended();
         save(file, name);
-        this.handlers.notice(full ? RECORD.full(sizeText(MOST_BYTES)) : RECORD.saved(name, sizeText(file.size)));
+        const news = { asked: RECORD.saved(name, sizeText(file.size)), full: RECORD.full(sizeText(MOST_BYTES)), broken: RECORD.broken };
+        this.handlers.notice(news[why], why === 'asked' ? 'check' : 'alert');
       },
       failed: () => {
         this.#ended();
         this.handlers.notice(RECORD.failed, 'alert');
       },
     });
+    this.handlers.notice(RECORD.started);
     this.#timer = window.setInterval(() => this.render(), TICK_MS);
   }
 

@@ -101,7 +101,9 @@ def test_presets_come_go_and_are_remembered(puppet: Headcast) -> None:
     puppet.page.fill("#preset-name", "My wink")
     puppet.press("Enter")
     puppet.page.wait_for_selector("[data-preset='own:My wink']")
+    puppet.page.emulate_media(reduced_motion="reduce")
     puppet.page.click("[data-preset=neutral]")
+    assert puppet.page.input_value("#unit-eyeBlinkLeft") == "0", "at once for whoever wants no motion"
     eventually(lambda: abs(signals(puppet)["left_lid"] - signals(puppet)["right_lid"]) < 0.15, "both eyes open")
     puppet.page.reload()
     puppet.page.wait_for_selector(".avatar-choice")
@@ -161,6 +163,16 @@ def test_on_top_of_the_camera_and_back(headcast: Headcast) -> None:
     assert headcast.complaints == []
 
 
+def test_a_lost_connection_comes_back_with_the_pose(puppet: Headcast) -> None:
+    move(puppet.page, "jawOpen", 0.7)
+    puppet.wait_data("applied-pose", "1")
+    puppet.page.evaluate("fetch('sessions/' + sessionStorage.getItem('headcast.session'), { method: 'DELETE' })")
+    puppet.page.wait_for_selector("body:not([data-phase=live])")
+    puppet.wait_phase("live")
+    puppet.wait_picture()
+    eventually(lambda: signals(puppet)["mouth"] > 0.2, "the mouth to be open again")
+
+
 def test_another_avatar_takes_the_pose_over(puppet: Headcast) -> None:
     move(puppet.page, "jawOpen", 0.7)
     eventually(lambda: signals(puppet)["mouth"] > 0.2, "the mouth to open")
@@ -201,14 +213,14 @@ def test_a_video_file_drives_without_a_camera(blind_browser: Browser, server: Se
         headcast.wait_phase("live")
         headcast.wait_picture()
         headcast.wait_data("tracking", "ok")
-        headcast.page.wait_for_timeout(2500)
+        headcast.page.wait_for_timeout(1500)
         headcast.page.click("#file-play")
         turned = {}
         for at_s in (left_s, right_s):
             headcast.page.evaluate(
                 "(at) => { const seek = document.querySelector('#file-seek'); seek.value = String(at); seek.dispatchEvent(new Event('input')); }", at_s
             )
-            headcast.page.wait_for_timeout(2500)
+            headcast.page.wait_for_timeout(1800)
             turned[at_s] = signals(headcast)["yaw"]
         assert turned[right_s] - turned[left_s] > 0.3 * apart, "the avatar turns as the face in the film does"
         assert all(url.startswith((headcast.url + "/", "data:", "blob:")) for url in headcast.requests)
