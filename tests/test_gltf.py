@@ -31,6 +31,7 @@ from models.image_blob import decode_image
 from realtime.gallery import SHIPPED
 from tests.flame_avatar import flame_avatar
 from tests.gltf_reader import Glb
+from tests.test_obj import triangles
 from tests.tiny_avatar import tiny_avatar
 
 FOLDER = Path(__file__).parent / "gltf"
@@ -179,6 +180,20 @@ def test_soft_parts_of_a_region_are_apart_and_the_under_layer_comes_first() -> N
         assert part.soft or (texture[row, column, 3] == 255).all()
 
 
+def test_every_triangle_is_there_with_its_place_in_the_texture() -> None:
+    file, glb = avatar("plain"), Glb.of(exported("plain"))
+    parts = primitives(file.mesh, file.regions, texture_at(bake(file), bake(file).neutral()))
+    corners, uv = [], []
+    for primitive, part in zip(glb.document["meshes"][0]["primitives"], parts, strict=True):
+        indices = glb.accessor(primitive["indices"]).reshape(-1, 3)
+        corners.append(part.vertex[indices])
+        uv.append(glb.accessor(primitive["attributes"]["TEXCOORD_0"])[indices])
+    faces = np.concatenate(corners).astype(np.int32)
+    places = np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3)
+    found = triangles(np.concatenate(uv).reshape(-1, 2), faces, places)
+    np.testing.assert_array_equal(found, triangles(file.mesh.uv, file.mesh.faces, file.mesh.uv_faces))
+
+
 def test_the_texture_is_that_at_rest() -> None:
     document = Glb.of(exported("trained"))
     found = decode_image(document.view(document.document["images"][0]["bufferView"]), "texture", 4, 2048)
@@ -214,6 +229,7 @@ def test_the_file_says_whom_it_shows() -> None:
 def clip(file: AvatarFile, count: int = 5) -> Frames:
     params = [posed(file, seed) for seed in range(count)]
     parts = {name: np.stack([getattr(each, name) for each in params]) for name in ("expression", "rotation", "neck", "jaw", "gaze", "translation")}
+    parts["rotation"] = np.linspace([0.0, 2.9, 0.0], [0.0, 3.4, 0.0], count, dtype=np.float32)  # past half a turn
     parts["translation"] = parts["translation"] + np.linspace(0.0, 0.04, count, dtype=np.float32)[:, None]
     return Frames(7.0 + np.arange(count) / 25.0, file.expression_names, **parts)
 
