@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.avatar_file import AvatarFile, read_avatar, read_card, write_avatar
+from models.avatar_file import AvatarFile, read_avatar, read_card, rename_avatar, write_avatar
 from models.avatar_parts import Consent, Material, Region, SparseBasis, features
 from models.errors import BadFile
 from models.head import HeadParams
 from models.image_blob import decode_image, encode_image, image_size
+from models.tensor_file import read_tensor_file
 from tests.tiny_avatar import tiny_avatar, tiny_texture
 
 
@@ -137,3 +138,18 @@ def test_picture_sizes_are_read_before_decoding(quality: int | None, channels: i
         decode_image(blob, "picture", channels, 32)
     with pytest.raises(BadFile, match="damaged"):
         decode_image(blob[:40], "picture", channels, 64)
+
+
+def test_renaming_changes_the_card_only(tmp_path: Path) -> None:
+    path = tmp_path / "avatar.avatar"
+    write_avatar(path, tiny_avatar())
+    before, arrays = read_avatar(path), read_tensor_file(path, "avatar", 1).arrays
+    rename_avatar(path, "Another")
+    after = read_avatar(path)
+    assert after.card == replace(before.card, name="Another")
+    assert all(np.array_equal(array, arrays[name]) for name, array in read_tensor_file(path, "avatar", 1).arrays.items())
+    content = path.read_bytes()
+    for name in ("", "n" * 2001):
+        with pytest.raises(BadFile, match="name"):
+            rename_avatar(path, name)
+    assert path.read_bytes() == content

@@ -12,7 +12,7 @@ from models.avatar_parts import AvatarCard, Consent
 from models.errors import BadFile
 from realtime import gallery as gallery_module
 from realtime.errors import NotFound
-from realtime.gallery import Gallery, identifier, scan
+from realtime.gallery import Gallery, entry_of, identifier, scan
 from tests.fakes import card, gallery
 
 TODAY = date(2026, 6, 1)
@@ -126,3 +126,24 @@ def test_thumbnail_types() -> None:
     entry = gallery("ada").entry("ada")
     assert entry.thumbnail_type == "image/png"
     assert replace(entry, card=replace(entry.card, thumbnail=b"RIFF....WEBP")).thumbnail_type == "image/webp"
+
+
+def test_an_avatar_can_come_and_go(folder: Path) -> None:
+    put(folder, "ada.avatar", "bo.avatar")
+    made = Gallery(scan([folder], TODAY), "bo", lambda path: path.read_bytes())
+    assert made.load("bo") == b"x"
+    put(folder, "new.avatar")
+    made.add(entry_of(folder / "new.avatar"))
+    assert [entry.id for entry in made.entries] == ["new", "ada", "bo"]
+    (folder / "bo.avatar").write_bytes(b"again")
+    made.add(entry_of(folder / "bo.avatar"))
+    assert [entry.id for entry in made.entries] == ["new", "ada", "bo"]
+    assert made.load("bo") == b"again", "what was there before is not worn again"
+    assert not made.remove("bo", folder / "elsewhere")
+    assert made.remove("bo", folder)
+    assert (made.default_id, [entry.id for entry in made.entries]) == ("new", ["new", "ada"])
+    with pytest.raises(NotFound):
+        made.load("bo")
+    assert not made.remove("bo", folder)
+    assert made.remove("ada", folder)
+    assert not made.remove("new", folder), "one always stays"

@@ -146,7 +146,7 @@ async def test_too_large_by_its_own_word_or_in_truth(studio: StudioClient) -> No
 
 
 @pytest.mark.parametrize("length", ["100000", "-5", "1e9", "99999999999999999999"])
-async def test_lies_about_length(studio: StudioClient, length: str) -> None:
+async def test_lies_about_length(studio: StudioClient, length: str, caplog: pytest.LogCaptureFixture) -> None:
     """More is announced than comes, or nonsense: nothing is kept, and the server goes on."""
     reader, writer = await asyncio.open_connection(studio.http.host, studio.http.port)
     writer.write(f"POST /studio/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + b"good but cut short")
@@ -155,6 +155,7 @@ async def test_lies_about_length(studio: StudioClient, length: str) -> None:
     status = (await asyncio.wait_for(reader.read(), 10)).split(b"\r\n")[0]
     writer.close()
     assert b" 20" not in status
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("realtime")] == []
     for _ in range(100):
         if not list((studio.folder / "uploads").iterdir()):
             break

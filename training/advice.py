@@ -9,7 +9,7 @@ GRADES = (
     (32.0, "Very close: beside the real picture one has to look for the differences."),
     (29.0, "Close: whoever knows the person recognises them and their expressions at once; fine hair and wrinkles are softer than in reality."),
     (26.0, "Recognisable, but soft: the outline, the hair or the mouth are visibly off in some frames."),
-    (0.0, "Poor: something went wrong. Look at the worst frames below, and record the clip anew with the advice here."),
+    (0.0, "Poor: something went wrong. Look at the worst frames of the report, and record the clip anew with the advice here."),
 )
 """From this PSNR of the head box on, driven by the offline fit."""
 ENOUGH_YAW_DEG, ENOUGH_PITCH_DEG = 20.0, 15.0

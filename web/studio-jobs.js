@@ -156,8 +156,9 @@ class JobCard {
     this.retry = h('button.button.primary', { type: 'button', onclick: () => listener.act('retry') }, JOB.retry);
     this.remove = h('button.button.outlined', { type: 'button', onclick: listener.remove }, JOB.remove);
     this.dismiss = h('button.button.outlined', { type: 'button', onclick: listener.dismiss }, JOB.dismiss);
-    const words = h('div.job-words', {}, this.name, this.state, this.bar, this.time, this.lost, this.message, this.logBox, h('div.row', {}, this.cancel, this.remove, this.dismiss, this.retry, this.play));
-    this.element = h('article.card.job', {}, h('div.job-picture', {}, this.picture), words);
+    const words = h('div.job-words', {}, this.name, this.state, this.bar, this.time, this.lost, this.message, this.logBox);
+    const buttons = h('div.row', {}, this.cancel, this.remove, this.dismiss, this.retry, this.play);
+    this.element = h('article.card.job', {}, h('div.job-picture', {}, this.picture), words, buttons);
   }
 
   /** @param {Job} job */

@@ -35,10 +35,11 @@ export class Recorder {
     this.count = h('span.note', {});
     this.bar = h('progress', { max: 1, value: 0, 'aria-label': 'Recorded so far' });
     this.main = h('button.button.primary', { type: 'button', onclick: () => (this.recorder ? this.stop() : this.start()) }, RECORDING.start);
+    this.frame = h('div.camera', {}, this.video, h('div.oval', { 'aria-hidden': 'true' }), this.hint);
     this.element = h(
       'div.recorder',
       { data: { state: 'before' } },
-      h('div.camera', {}, this.video, h('div.oval', { 'aria-hidden': 'true' }), this.hint),
+      this.frame,
       h('p.guide', { 'aria-live': 'assertive' }, this.count, this.title, this.text),
       this.bar,
       h('div.row', {}, h('button.button.outlined', { type: 'button', onclick: () => this.leave() }, RECORDING.back), this.main),
@@ -59,6 +60,7 @@ export class Recorder {
     if (!this.element.isConnected) return this.close();
     await this.stream.getVideoTracks()[0].applyConstraints(SHARP).catch(() => {}); // a camera that has no sharper picture keeps what it has
     this.video.srcObject = this.stream;
+    this.video.addEventListener('resize', () => this.frame.style.setProperty('--ratio', String(this.video.videoWidth / this.video.videoHeight)));
     this.main.disabled = false;
     this.text.textContent = fill(RECORDING.before, { seconds: GUIDE.reduce((sum, step) => sum + step.seconds, 0) });
     this.every(HINT_MS, () => this.look());

@@ -70,8 +70,8 @@ export class Shelf {
           avatar.yours && this.button(SHELF.rename, avatar, () => this.rename(avatar)),
           avatar.yours && this.button(SHELF.remove, avatar, () => this.remove(avatar)),
         ),
-        details,
       ),
+      details,
     );
   }
 

@@ -1,6 +1,6 @@
 /** Every word that the studio says, and the numbers in them. */
 
-export const STEPS = ['Video', 'Check', 'Whose face', 'Make'];
+export const STEPS = ['Video', 'Check', 'Whose face'];
 
 export const TITLES = {
   loading: 'One moment',
@@ -82,7 +82,7 @@ export const CONSENT = {
   agree: 'The person shown agrees that this avatar is made from their video, and driven live by those they give it to.',
   preset: 'How thorough',
   quick: 'Quick: a few minutes',
-  full: 'Full: four times as long, and sharper',
+  full: 'Full: two to three times as long, and sharper',
   make: 'Make the avatar',
   missing: 'Please fill in every field, and tick the box.',
 };
@@ -174,4 +174,4 @@ export function spell(seconds) {
 }
 
 /** @param {number} bytes */
-export const megabytes = (bytes) => (bytes / 1048576).toFixed(bytes < 10485760 ? 1 : 0);
+export const megabytes = (bytes) => Math.max(bytes / 1048576, 0.1).toFixed(bytes < 10485760 ? 1 : 0);

@@ -71,7 +71,8 @@ class Shelf:
             try:
                 card = (await asyncio.to_thread(read_avatar, part)).card
             except BadFile as error:
-                raise Unprocessable(f"expected an avatar file of Headcast: {str(error).replace(part.name, 'the file')}") from error
+                reason = str(error).replace(f"{part.name}: ", "")
+                raise Unprocessable(f"expected an avatar file that can be used: {reason}. Import a file that Headcast wrote") from error
             if not card.consent.valid_on(date.today()):
                 raise Unprocessable(f"the consent of the person it shows ended on {card.consent.expires}; ask them for a new one")
             async with self._changing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -17,10 +17,37 @@ from tests.e2e.server_process import ServerProcess
 from tests.studios import SMALL_TRAINING, training_command
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
-PATIENCE_MS = 120_000
+PATIENCE_MS = 240_000
 FIRST_PAINT_BYTES = 200 * 1024
+SCREENS: tuple[tuple[str, ViewportSize, Literal["light", "dark"]], ...] = (("desktop", DESKTOP, "light"), ("phone", PHONE, "dark"))
+PICTURES = """
+    async () => {
+        const { hintOf, WIDTH, HEIGHT } = await import('/studio-hints.js');
+        const picture = (inside, { x = 0.5, high = 0.7, wide = 0.35, room = [120, 130, 140], lit = () => 1 } = {}) => {
+            const pixels = new Uint8ClampedArray(4 * WIDTH * HEIGHT);
+            for (let at = 0; at < WIDTH * HEIGHT; at++) {
+                const [u, v] = [(at % WIDTH) / WIDTH - x, Math.floor(at / WIDTH) / HEIGHT - 0.5];
+                const head = (u / wide) ** 2 + (v / high) ** 2 < 0.25;
+                pixels.set([...(head ? inside.map((value) => value * lit(u)) : room), 255], 4 * at);
+            }
+            return hintOf(pixels);
+        };
+        const [fair, dark] = [[224, 172, 140], [120, 80, 60]];
+        return {
+            good: [picture(fair), picture(dark)],
+            dark: [picture([30, 22, 18], { room: [8, 8, 10] })],
+            bright: [picture([255, 254, 252], { wide: 0.6, high: 1 })],
+            far: [picture(fair, { high: 0.2, wide: 0.2 })],
+            near: [picture(fair, { high: 1.6, wide: 1.2 })],
+            aside: [picture(fair, { x: 0.75, wide: 0.3 })],
+            side: [picture(fair, { lit: (u) => (u < 0 ? 1 : 0.35) })],
+            unseen: [picture([60, 140, 60])],
+        };
+    }
+"""
+"""A head as an ellipse of skin before a grey room, and what is said of it."""
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +84,13 @@ def at_step(page: Page, step: str) -> None:
 
 
 def shoot(headcast: Headcast, artefacts: Path, name: str) -> None:
-    """Every screen, light and dark; nothing may stick out."""
+    """A large screen in light colours and a small one in dark ones; nothing may stick out."""
     page = headcast.page
-    for screen, size in {"desktop": DESKTOP, "phone": PHONE}.items():
+    for screen, size, scheme in SCREENS:
         page.set_viewport_size(size)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.wait_for_timeout(60)
-            page.screenshot(path=artefacts / f"studio-{name}-{screen}-{scheme}.png", full_page=True)
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(60)
+        page.screenshot(path=artefacts / f"studio-{name}-{screen}-{scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (name, screen)
     page.set_viewport_size(DESKTOP)
     page.emulate_media(color_scheme="light")
@@ -194,12 +220,20 @@ def test_recording_is_guided(browser: Browser, studio_server: ServerProcess, fol
         at_step(page, "review")
         eventually(lambda: page.evaluate("document.querySelector('.review').videoWidth") >= 640, "the recording")
         shoot(headcast, artefacts, "review")
-        page.click("text=Use this recording")
+        page.click("#maker button.primary")
         page.wait_for_selector("body:is([data-step=consent], [data-step=refused])")
         assert "webcam." in page.inner_text(".findings")
         page.click("text=Use another video")
         at_step(page, "video")
         assert headcast.complaints == []
+
+
+def test_hints_name_what_the_picture_lacks(browser: Browser, studio_server: ServerProcess) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{studio_server.url}/studio.html")
+        for expected, given in page.evaluate(PICTURES).items():
+            assert set(given) == {expected}
 
 
 def test_it_is_light_and_asks_nobody_else(browser: Browser, studio_server: ServerProcess) -> None:
