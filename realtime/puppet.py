@@ -74,13 +74,13 @@ class Puppet:
     def take(self, pose: PuppetPose) -> None:
         """The pose from now on, instead of the one before; units that this avatar does not have wait for one that does."""
         self._pose = pose
-        self._offset, self._held_at = np.zeros_like(self._rest_vector), self._rest_vector.copy()
+        self._change = np.zeros_like(self._rest_vector)
         self._held = np.zeros(len(self._rest_vector), bool)
         self._moved = self._held.copy()
         for setting in pose.settings:
             for entry, downwards, upwards in self._parts.get(setting.name, ()):
                 change = (upwards if setting.value > 0.0 else downwards) * setting.value
-                (self._held_at if setting.hold else self._offset)[entry] += change
+                self._change[entry] += change
                 self._held[entry] |= setting.hold
                 self._moved[entry] |= setting.hold or change != 0.0
 
@@ -90,7 +90,7 @@ class Puppet:
         if not moved.any():
             return params
         before = self._vector(params)
-        wanted = np.where(self._held, self._held_at, before) + self._offset
+        wanted = np.where(self._held, self._rest_vector, before) + self._change
         after = np.where(moved, np.clip(wanted, self._low, self._high), before)
         changed = replace(
             params,
