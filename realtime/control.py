@@ -271,7 +271,7 @@ def pong(t: float) -> str:
 
 
 def state(name: str) -> str:
-    """`warming`, `live`, `paused` or `stopped`."""
+    """`warming`, `live`, `paused`, `stopped` or, just before that, `replaced`."""
     return _message("state", state=name)
 
 

@@ -172,6 +172,11 @@ class Session:
             logger.info("session %s ends: %s", self.tag, reason)
         self._begin_closing()
 
+    def give_way(self) -> None:
+        """As `end`, to a newer session; a page that is told does not come back and end that one."""
+        self._say_state("replaced")
+        self.end("replaced by a newer one")
+
     def wear(self, look: Look) -> None:
         """Has the avatar look as somebody without a control channel asks; where it cannot, it stays as it is."""
         if look != Look():

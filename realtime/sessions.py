@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 
-from realtime.config import Codec, ServerConfig
+from realtime.config import LOOPBACK_HOSTS, Codec, ServerConfig
 from realtime.errors import NotFound, ServerFull
 from realtime.rtc.candidates import warn_of_few_ports
 from realtime.rtc.ice_servers import IceServers, configured_servers
@@ -41,6 +41,11 @@ class Sessions:
     def warm(self) -> bool:
         return self._worker.warm
 
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches the server."""
+        return self._config.host in LOOPBACK_HOSTS
+
     def ice_servers(self) -> IceServers:
         """STUN and TURN servers for a client that connects now; none unless they were configured."""
         return configured_servers(self._config, time.time())
@@ -64,7 +69,7 @@ class Sessions:
             raise ServerFull(f"all {self._config.max_sessions} sessions are taken; try again later", RETRY_AFTER_S)
         checked_sdp = check_offer(offer_sdp, self._config.codec if direction is Direction.BOTH else Codec.AUTO, direction)
         if replaced is not None:
-            replaced.end("replaced by a newer one")
+            replaced.give_way()
         session = Session(name or secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget, direction)
         self._sessions[session.id] = session
         try:

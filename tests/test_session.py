@@ -227,6 +227,7 @@ async def test_a_page_that_was_loaded_anew_takes_its_own_place_again() -> None:
         await live(new, reloaded)
         assert len(server.sessions) == 1
         await until(lambda: before.of("state")[-1]["state"] == "stopped")
+        assert before.of("state")[-2]["state"] == "replaced", "it is not to come back"
 
 
 async def test_an_offer_that_cannot_be_answered_replaces_nothing() -> None:

@@ -64,15 +64,15 @@ export class Connection {
    * Negotiate with the server and wait until media can flow.
    *
    * @param {string|null} avatar id, or null for the server's default
-   * @param {string|null} replaces the session that this one takes the place of, if the server still has it
+   * @param {string|null} name what the session is to be called, in the place of any that is called so already; null: the server finds one
    * @param {AbortSignal} signal
    * @throws {ConnectError}
    */
-  async open(avatar, replaces, signal) {
+  async open(avatar, name, signal) {
     await Promise.all([this.#preferFrameRate(), this.#useIceServers()]);
     await this.pc.setLocalDescription(await this.pc.createOffer());
     const { sdp, type } = /** @type {RTCSessionDescription} */ (this.pc.localDescription);
-    const { answer, tag } = await postOffer({ sdp, type, ...(avatar && { avatar }), ...(replaces && { replaces }) });
+    const { answer, tag } = await postOffer({ sdp, type, ...(avatar && { avatar }), ...(name && { session: name }) });
     this.sessionId = answer.session_id;
     if (this.#closed) this.#deleteSession();
     signal.throwIfAborted();
@@ -86,14 +86,19 @@ export class Connection {
     return this.#transceiver.sender.replaceTrack(track);
   }
 
-  /** Free the place on the server, then close. Safe to call twice, and while the page goes away. */
-  close() {
+  /**
+   * Free the place on the server, then close. Safe to call twice, and while the page goes away.
+   *
+   * @param {{keep?: boolean}} [how] `keep`: leave the server's place alone; a session of the same name has it, or will
+   */
+  async close({ keep = false } = {}) {
     if (this.#closed) return;
     this.#closed = true;
     this.#lose('lost');
     clearTimeout(this.#disconnected);
     this.control.close();
-    this.#deleteSession().finally(() => this.pc.close());
+    if (!keep) await this.#deleteSession();
+    this.pc.close();
   }
 
   get #resource() {
@@ -199,7 +204,7 @@ function gathered(pc) {
 /**
  * Not aborted by a stop: the answer names the session that must then be deleted.
  *
- * @param {{sdp: string, type: string, avatar?: string, replaces?: string}} offer
+ * @param {{sdp: string, type: string, avatar?: string, session?: string}} offer
  * @returns {Promise<{answer: {sdp: string, type: RTCSdpType, session_id: string}, tag: string}>} `tag` names the ICE session
  * @throws {ConnectError}
  */

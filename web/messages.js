@@ -45,6 +45,11 @@ const PROBLEMS = {
     icon: 'camera-off',
   },
   camera_failed: { title: 'The camera did not start', text: 'Unplug and plug it in again, or pick another camera, then try again.', icon: 'camera-off' },
+  replaced: {
+    title: 'Another camera took over',
+    text: 'This session goes on with another device or tab that has the same link. To take it back, try again.',
+    icon: 'people',
+  },
   rejected: { title: 'The server refused the session', text: 'Reload the page and try again. If it stays, the server’s log says more.', icon: 'alert' },
 };
 

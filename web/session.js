@@ -27,6 +27,7 @@ const BACKOFF_S = [0, 1, 2, 4, 8, 15];
 const HELD_MS = 5000;
 const RESUME_MS = 200;
 const LAST_SESSION = 'headcast.session';
+const NAME = /^[\w-]{8,64}$/;
 
 /** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -40,6 +41,8 @@ export class LiveSession {
   /** @type {AbortController|null} */
   #run = null;
   #paused = false;
+  /** @type {Promise<void>|undefined} the end of the session before, whose name the next one takes */
+  #leaving;
   #retry = () => {};
   /** @type {Source} what moves the avatar */
   source = 'camera';
@@ -201,7 +204,7 @@ export class LiveSession {
         if (signal.aborted || !(error instanceof ConnectError) || error.reason === null) throw error;
         ({ reason, retryAfter } = error);
       } finally {
-        this.#connection?.close();
+        this.#connection?.close({ keep: true });
         this.#connection = null;
       }
       signal.throwIfAborted();
@@ -225,10 +228,11 @@ export class LiveSession {
       roundTrip: events.roundTrip,
       notice: events.notice,
       tracking: (/** @type {string} */ state) => events.dispatch({ type: 'tracking', state: /** @type {any} */ (state) }),
-      state: (/** @type {string} */ state) => events.dispatch({ type: 'server_state', state }),
+      state: (/** @type {string} */ state) => (state === 'replaced' ? this.#giveWay() : events.dispatch({ type: 'server_state', state })),
     };
     const connection = (this.#connection = new Connection(stream, handlers, events.avatar));
-    await connection.open(this.settings.avatar, lastSession(), signal);
+    await this.#leaving;
+    await connection.open(this.settings.avatar, nameOfSession(), signal);
     rememberSession(connection.sessionId);
     if (this.#stream !== stream) await connection.replaceTrack(this.#track);
     connected();
@@ -266,11 +270,19 @@ export class LiveSession {
     this.#retry = () => {};
   }
 
-  #end() {
+  /** Another device or tab goes on under this session's name. */
+  #giveWay() {
+    this.#end({ keep: true });
+    this.events.dispatch({ type: 'fail', problem: { kind: 'replaced' } });
+  }
+
+  /** @param {{keep?: boolean}} [how] as `Connection.close` */
+  #end(how) {
+    const connection = this.#connection;
+    this.#connection = null;
+    this.#leaving = connection?.close(how);
     this.#run?.abort();
     this.#run = null;
-    this.#connection?.close();
-    this.#connection = null;
     closeCamera(this.#stream);
     this.#stream = null;
     this.file.close();
@@ -279,10 +291,18 @@ export class LiveSession {
   }
 }
 
-/** @returns {string|null} this tab's last session: after a reload or a crash the server may still hold its place */
-function lastSession() {
+/**
+ * What this page's session is called: as its link says (a phone's link does), or as this tab's last one was. So it keeps its name, and all who watch it, when
+ * the network changes or the page is loaded anew; and the server frees what it still holds of that name.
+ *
+ * @returns {string|null} null: as the server calls it
+ */
+export function nameOfSession() {
+  const asked = new URLSearchParams(location.search).get('session');
+  if (asked !== null && NAME.test(asked)) return asked;
   try {
-    return sessionStorage.getItem(LAST_SESSION);
+    const last = sessionStorage.getItem(LAST_SESSION);
+    return last !== null && NAME.test(last) ? last : null;
   } catch {
     return null; // storage is blocked: the server finds out by itself
   }
