@@ -13,14 +13,14 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from realtime.errors import BadRequest, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
+from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
 from realtime.exports import export
-from realtime.gallery import Entry, Gallery
+from realtime.gallery import SHIPPED, Entry, Gallery
 from realtime.qr import qr_svg
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
 from realtime.sessions import Sessions
-from realtime.studio.http import StudioHttp
+from realtime.studio.http import StudioHttp, keys_of
 from realtime.studio.studio import Studio
 from realtime.whip import WhipWhep, checked_name
 
@@ -31,6 +31,7 @@ SESSIONS = web.AppKey("sessions", Sessions)
 GALLERY: web.AppKey[Gallery[Any]] = web.AppKey("gallery", Gallery)
 PAGE = web.AppKey("page", Path)
 EXPORTING = web.AppKey("exporting", asyncio.Lock)
+STUDIO = web.AppKey("studio", Studio)
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -69,6 +70,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
     application[EXPORTING] = asyncio.Lock()
     application.on_response_prepare.append(_add_security_headers)
     if studio is not None:
+        application[STUDIO] = studio
         application.on_startup.append(lambda _: studio.start())
         application.on_shutdown.append(lambda _: studio.aclose())
     application.add_routes(
@@ -220,10 +222,27 @@ async def _thumbnail(request: web.Request) -> web.Response:
 async def _export(request: web.Request) -> web.Response:
     """One at a time: each takes a core for a second or more."""
     entry = request.app[GALLERY].entry(request.match_info["id"])
+    await _check_may_leave(request, entry)
     async with request.app[EXPORTING]:
         made = await asyncio.to_thread(export, entry, request.query.get("format"))
     headers = {hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_DISPOSITION: f'attachment; filename="{made.name}"'}
     return web.Response(body=made.data, content_type=made.media_type, headers=headers)
+
+
+async def _check_may_leave(request: web.Request, entry: Entry) -> None:
+    """Whoever sees an avatar may not therefore carry it away: it is somebody's face. One that does not come with Headcast leaves a server that others reach
+    only for whoever holds its key in the studio.
+
+    Raises:
+        Forbidden: they do not.
+    """
+    if entry.path.parent == SHIPPED or request.app[SESSIONS].local:
+        return
+    studio = request.app.get(STUDIO)
+    if studio is None:
+        raise Forbidden("this avatar is exported on the server's own machine only, with python -m models.export")
+    studio.check()
+    await studio.shelf.held(entry.id, keys_of(request))
 
 
 async def _health(request: web.Request) -> web.Response:

@@ -105,7 +105,7 @@ async def studio_client(folder: Path, **changes: object) -> AsyncIterator[Studio
     taken_off: list[str] = []
     studio = Studio(settings, gallery, taken_off.append)
     worker = fakes.started_worker(fakes.FakeFactory(128))
-    sessions = Sessions(fakes.config(size=128), worker)
+    sessions = Sessions(fakes.config(size=128, host="127.0.0.1" if settings.trusting else "0.0.0.0"), worker)
     server = TestServer(build_application(sessions, gallery, folder, studio))
     try:
         async with TestClient(server) as http:

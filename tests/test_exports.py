@@ -16,17 +16,19 @@ from aiohttp.test_utils import TestClient
 
 from models.avatar_file import write_avatar
 from realtime import exports, signaling
-from realtime.gallery import Entry, Gallery, scan
+from realtime.gallery import SHIPPED, Entry, Gallery, scan
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker
 from tests import fakes
 from tests.gltf_reader import Glb
+from tests.studios import bearer, studio_client
 from tests.test_signaling import problem_of
 from tests.tiny_avatar import NAMES, tiny_avatar
 
 AiohttpClient = Callable[[web.Application], Awaitable[TestClient[Any, Any]]]
 TODAY = date(2026, 6, 1)
+WRITES_ITS_ARGUMENT = (sys.executable, "-c", "import sys; open(sys.argv[3], 'w').write(sys.argv[1])")
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ async def client(aiohttp_client: AiohttpClient, folder: Path) -> TestClient[Any,
 
 @pytest.mark.parametrize(("kind", "media_type", "name"), [("glb", "model/gltf-binary", "ball.glb"), ("obj", "application/zip", "ball.zip")])
 async def test_a_download_has_a_name_and_a_type(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, kind: str, media_type: str, name: str) -> None:
-    monkeypatch.setattr(exports, "COMMAND", (sys.executable, "-c", "import sys; open(sys.argv[3], 'w').write(sys.argv[1])"))
+    monkeypatch.setattr(exports, "COMMAND", WRITES_ITS_ARGUMENT)
     response = await client.get(f"/avatars/ball/export?format={kind}")
     assert (response.status, response.content_type) == (200, media_type)
     assert response.headers["Content-Disposition"] == f'attachment; filename="{name}"'
@@ -79,6 +81,28 @@ async def test_a_failure_is_a_500_that_tells_nothing(client: TestClient[Any, Any
     monkeypatch.setattr(exports, "COMMAND", (sys.executable, "-c", "import time; time.sleep(20)"))
     monkeypatch.setattr(exports, "LONGEST_S", 0.2)
     assert "too busy" in await problem_of(await client.get("/avatars/ball/export?format=glb"), 503)
+
+
+async def test_on_an_open_network_a_face_leaves_for_the_holder_of_its_key_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "COMMAND", WRITES_ITS_ARGUMENT)
+    async with studio_client(tmp_path, trusting=False) as studio:
+        job = await studio.made()
+        url = "/avatars/Anna-B/export?format=glb"
+        for wrong in ((), ("x",)):
+            assert "only the browser" in await problem_of(await studio.http.get(url, headers=bearer(*wrong)), 403)
+        assert (await studio.http.get(url, headers=bearer(job["id"]))).status == 200
+        assert (await studio.http.get("/avatars/mara/export?format=glb")).status == 200
+    async with studio_client(tmp_path) as studio:
+        assert (await studio.http.get(url)).status == 200
+
+
+async def test_without_a_studio_what_the_owner_made_stays_on_the_machine(aiohttp_client: AiohttpClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "COMMAND", WRITES_ITS_ARGUMENT)
+    gallery = Gallery(scan([folder, SHIPPED], TODAY), None, str)
+    sessions = Sessions(fakes.config(host="0.0.0.0"), Worker(fakes.FakeFactory()))
+    client = await aiohttp_client(build_application(sessions, gallery, folder / "none"))
+    assert "python -m models.export" in await problem_of(await client.get("/avatars/ball/export?format=glb"), 403)
+    assert (await client.get("/avatars/mara/export?format=glb")).status == 200
 
 
 async def test_others_are_served_meanwhile_and_exports_take_turns(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:

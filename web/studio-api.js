@@ -81,6 +81,8 @@ export const deleteAvatar = (id, keys) => ask(`studio/avatars/${at(id)}`, { meth
 export const importAvatar = (file) => json('studio/avatars', { method: 'POST', body: file });
 /** @param {string} id @param {'file'|'video'} part @param {string[]} keys @returns {Promise<string>} an address of the content within this page */
 export const contentOf = async (id, part, keys) => URL.createObjectURL(await (await ask(`studio/avatars/${at(id)}/${part}`, { headers: bearer(keys) })).blob());
+/** @param {string} id @param {string[]} keys @returns {Promise<string>} an address of the avatar as a GLB file, within this page */
+export const glbOf = async (id, keys) => URL.createObjectURL(await (await ask(`avatars/${at(id)}/export?format=glb`, { headers: bearer(keys) })).blob());
 
 /**
  * Sends a video. XMLHttpRequest, for fetch tells nothing of how far it is.

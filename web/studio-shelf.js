@@ -1,6 +1,6 @@
 /** The gallery, to be looked after: play, rename, take along, delete, and how good an avatar is. */
 
-import { contentOf, deleteAvatar, fetchAvatar, fetchShelf, importAvatar, renameAvatar } from './studio-api.js';
+import { contentOf, deleteAvatar, fetchAvatar, fetchShelf, glbOf, importAvatar, renameAvatar } from './studio-api.js';
 import { announce, askPerson, byId, h } from './studio-dom.js';
 import { choose } from './studio-jobs.js';
 import { allKeys, remember } from './studio-memory.js';
@@ -65,8 +65,8 @@ export class Shelf {
           'div.row',
           {},
           h('a.button.primary', { href: './', onclick: () => choose(avatar.id), 'aria-label': `${SHELF.play} ${avatar.name}` }, SHELF.play),
-          fetchable && this.button(SHELF.download, avatar, () => this.download(avatar)),
-          fetchable && h('a.button.outlined', { href: `avatars/${encodeURIComponent(avatar.id)}/export?format=glb`, download: `${avatar.id}.glb`, 'aria-label': `${SHELF.glb}: ${avatar.name}` }, 'GLB'),
+          fetchable && this.button(SHELF.download, avatar, () => this.save(contentOf(avatar.id, 'file', allKeys()), `${avatar.id}.avatar`)),
+          fetchable && h('button.button.outlined', { type: 'button', 'aria-label': `${SHELF.glb}: ${avatar.name}`, onclick: (/** @type {any} */ event) => this.export(avatar, event.target) }, 'GLB'),
           avatar.yours && this.button(SHELF.rename, avatar, () => this.rename(avatar)),
           avatar.yours && this.button(SHELF.remove, avatar, () => this.remove(avatar)),
         ),
@@ -80,10 +80,18 @@ export class Shelf {
     return h('button.button.outlined', { type: 'button', 'aria-label': `${label}: ${avatar.name}`, onclick: () => this.attempt(work) }, label);
   }
 
-  /** @param {Avatar} avatar */
-  async download(avatar) {
-    const address = await contentOf(avatar.id, 'file', allKeys());
-    h('a', { href: address, download: `${avatar.id}.avatar` }).click();
+  /** @param {Avatar} avatar @param {HTMLButtonElement} button off until the file is made, which takes seconds */
+  async export(avatar, button) {
+    button.disabled = true;
+    announce(fill(SHELF.exporting, avatar));
+    await this.attempt(() => this.save(glbOf(avatar.id, allKeys()), `${avatar.id}.glb`));
+    button.disabled = false;
+  }
+
+  /** @param {Promise<string>} content @param {string} name */
+  async save(content, name) {
+    const address = await content;
+    h('a', { href: address, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
   }
 

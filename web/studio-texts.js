@@ -123,6 +123,7 @@ export const SHELF = {
   rename: 'Rename',
   download: 'Download',
   glb: 'Download GLB',
+  exporting: 'The GLB file of {name} is being made …',
   remove: 'Delete',
   details: 'Details',
   origins: { shipped: 'comes with Headcast', folder: 'from a folder of this server', imported: 'imported', made: '' },

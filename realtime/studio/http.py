@@ -130,14 +130,14 @@ class StudioHttp:
         return web.FileResponse(path, headers={hdrs.CONTENT_TYPE: "image/jpeg", hdrs.CACHE_CONTROL: "private, max-age=3600"})
 
     async def _avatars(self, request: web.Request) -> web.Response:
-        return _json({"avatars": await self._studio.shelf.described(_keys(request))})
+        return _json({"avatars": await self._studio.shelf.described(keys_of(request))})
 
     async def _bring(self, request: web.Request) -> web.Response:
         entry, key = await self._studio.shelf.bring(request.content_length, _reader(request))
         return _json({"id": entry.id, "name": entry.card.name, "key": key}, 201)
 
     async def _avatar(self, request: web.Request) -> web.Response:
-        avatar, keys = request.match_info["id"], _keys(request)
+        avatar, keys = request.match_info["id"], keys_of(request)
         described = await self._studio.shelf.describe(avatar, keys)
         run = await self._run(avatar, keys) if described["yours"] else None
         if run is None:
@@ -145,11 +145,11 @@ class StudioHttp:
         return _json({**described, "figures": await asyncio.to_thread(figures, run), "video": (run / VIDEO).is_file()})
 
     async def _rename(self, request: web.Request) -> web.Response:
-        entry = await self._studio.shelf.rename(request.match_info["id"], _keys(request), _text(await _object(request), "name").strip())
+        entry = await self._studio.shelf.rename(request.match_info["id"], keys_of(request), _text(await _object(request), "name").strip())
         return _json({"id": entry.id, "name": entry.card.name})
 
     async def _delete_avatar(self, request: web.Request) -> web.Response:
-        holding = await self._studio.shelf.held(request.match_info["id"], _keys(request))
+        holding = await self._studio.shelf.held(request.match_info["id"], keys_of(request))
         if holding.job:
             await self._studio.jobs.remove(holding.job)
         else:
@@ -157,12 +157,12 @@ class StudioHttp:
         return web.Response(status=204)
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        path = await self._studio.shelf.readable(request.match_info["id"], _keys(request))
+        path = await self._studio.shelf.readable(request.match_info["id"], keys_of(request))
         named = f"attachment; filename*=UTF-8''{quote(path.name)}"
         return web.FileResponse(path, headers={hdrs.CONTENT_TYPE: "application/octet-stream", hdrs.CONTENT_DISPOSITION: named, hdrs.CACHE_CONTROL: "no-store"})
 
     async def _video(self, request: web.Request) -> web.StreamResponse:
-        run = await self._run(request.match_info["id"], _keys(request))
+        run = await self._run(request.match_info["id"], keys_of(request))
         if run is None or not (run / VIDEO).is_file():
             raise NotFound("there is no such video of this avatar")
         return web.FileResponse(run / VIDEO, headers={hdrs.CONTENT_TYPE: "video/mp4", hdrs.CACHE_CONTROL: "no-store"})
@@ -224,7 +224,8 @@ def _text(body: dict[str, Any], field: str, default: str | None = None) -> str:
     return value
 
 
-def _keys(request: web.Request) -> frozenset[str]:
+def keys_of(request: web.Request) -> frozenset[str]:
+    """The keys of avatars that a request carries."""
     return frozenset(request.headers.get(hdrs.AUTHORIZATION, "").removeprefix("Bearer ").split())
 
 
