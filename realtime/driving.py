@@ -10,6 +10,7 @@ import numpy as np
 
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
+from realtime.confidence import Confidence, ConfidenceMeter
 from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, VideoPacket
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Driver(Protocol):
 
     def set_gain(self, group: GainGroup, value: float) -> None: ...
 
-    def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams: ...
+    def retarget(self, params: HeadParams | None, pts_s: float, own: bool, confidence: Confidence) -> HeadParams: ...
 
     def motion(self) -> Motion:
         """The driver's, in the frame that was retargeted last."""
@@ -97,6 +98,7 @@ class Driven:
     pose: HeadParams
     own: bool
     stage_ms: dict[str, float]
+    confidence: Confidence
 
 
 class Driving:
@@ -116,6 +118,7 @@ class Driving:
         self._clock = clock
         self._registrar: Registrar | None = None
         self._limits = RefineLimits()
+        self._meter = ConfidenceMeter()
 
     def wear(self, worn: Wardrobe) -> None:
         """Another avatar."""
@@ -148,9 +151,10 @@ class Driving:
             params = self._refined(self._registrar, packet, params)
             refined = self._clock()
             stage_ms["refine"], solved = (refined - solved) * 1e3, refined
-        pose = self._driver.retarget(params, packet.pts_s, own)
+        confidence = self._meter.look(packet.image, observation.landmarks, observation.confidence, packet.pts_s)
+        pose = self._driver.retarget(params, packet.pts_s, own, confidence)
         stage_ms["retarget"] = (self._clock() - solved) * 1e3
-        return Driven(observation, params, pose, own, stage_ms)
+        return Driven(observation, params, pose, own, stage_ms, confidence)
 
     def _refined(self, registrar: Registrar, packet: VideoPacket, params: HeadParams) -> HeadParams:
         height, width = packet.image.shape[:2]

@@ -15,6 +15,8 @@ from models.face_groups import JAW_OPEN, JAW_OPEN_RAD, by_group, group_of
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
 from realtime.best_frame import BestFrame, BestSettings
+from realtime.caution import Caution, CautionSettings
+from realtime.confidence import SURE, Confidence
 from realtime.errors import Unprocessable
 from realtime.lids import Lids, LidSettings
 from realtime.neutral import Neutral, RestPose, RestSettings, face_at, sight
@@ -88,6 +90,7 @@ class RetargetSettings:
     best: BestSettings = field(default_factory=BestSettings)
     lids: LidSettings = field(default_factory=LidSettings)
     presence: PresenceSettings = field(default_factory=PresenceSettings)
+    caution: CautionSettings = field(default_factory=CautionSettings)
     own: OwnSettings = field(default_factory=OwnSettings)
     own_smoothing: Smoothing = OWN_SMOOTHING
     switch_s: float = 0.4
@@ -141,6 +144,7 @@ class Retargeter:
         self._rest = RestPose(self._groups, settings.rest)
         self._lids = Lids(self._names, settings.lids)
         self._best = BestFrame(self._names, self._lids.weights, settings.best)
+        self._caution = Caution(self._groups, TAIL, settings.caution)
         self._presence = Presence(len(self._names) + sum(TAIL.values()), settings.presence)
         self._drive: Double = np.zeros(len(self._names) + sum(TAIL.values()))
         self._own = False
@@ -173,12 +177,13 @@ class Retargeter:
         """
         self._user_gains.set(group, value)
 
-    def retarget(self, params: HeadParams | None, pts_s: float, own: bool = False) -> HeadParams:
+    def retarget(self, params: HeadParams | None, pts_s: float, own: bool = False, confidence: Confidence = SURE) -> HeadParams:
         """The avatar's parameters at time `pts_s` (seconds); always finite, always inside the avatar's range.
 
         Args:
             params: None while the driver's face is lost.
             own: the driver is the avatar's own person, and `params` are the avatar's already, but for the order of the expression.
+            confidence: in what `params` were made out from.
         """
         if params is None or not _finite(params):
             self._best.see(None, pts_s)
@@ -187,10 +192,12 @@ class Retargeter:
             self._switch(own, pts_s)
         if self._presence.lost:
             self._filter.reset()
+            self._caution.reset()
         elapsed = 0.0 if self._latest_s is None else float(np.clip(pts_s - self._latest_s, 0.0, 0.2))
         self._latest_s = pts_s
         live = self._as_it_is(params, pts_s) if own else self._beyond_rest(params, pts_s, elapsed)
-        return self._show(self._presence.show(self._filter(live, pts_s), pts_s), pts_s)
+        live, trust = self._caution(live, pts_s, confidence)
+        return self._show(self._presence.show(self._filter(live, pts_s, trust), pts_s), pts_s)
 
     def motion(self) -> Motion:
         """What the driver did in the latest frame, whatever the avatar can show of it and however strongly the user wants it."""
@@ -206,6 +213,7 @@ class Retargeter:
         self._own = own
         self._own_path.forget()
         self._best.forget()
+        self._caution.reset()
         self._filter = self._make_filter()
         self._left, self._switched_s = self._shown, at_s
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from models.landmarker import COEFFICIENT_NAMES, FaceLandmarker
 from models.rotations import to_axis_angle, to_matrix
 from models.solving.landmark_model import landmark_model
 from models.weights import weight_path
+from realtime.confidence import SURE, Confidence, ConfidenceMeter
 from realtime.gallery import FIRST, SHIPPED
 from realtime.packets import FaceObservation, Tracking, VideoPacket
 from realtime.reenactor import HEAD, LANDMARKER, load_avatar, rig_of
@@ -196,9 +197,14 @@ class Puppet:
         self._marks = Marks.of(head, landmark_model(head, 0).indices)
         self._camera = load_avatar(SHIPPED / f"{FIRST}.avatar").camera
 
-    def show(self, observation: FaceObservation) -> Double:
+    @property
+    def turn(self) -> Double:
+        """(3, 3) of the driver, as it is shown."""
+        return to_matrix(self._retargeter.motion().turn)
+
+    def show(self, observation: FaceObservation, confidence: Confidence = SURE) -> Double:
         """(L, 2) pixels; what is shown is inside the avatar's range."""
-        shown = self._retargeter.retarget(self._solver.solve(observation), observation.pts_s)
+        shown = self._retargeter.retarget(self._solver.solve(observation), observation.pts_s, False, confidence)
         parts = (shown.expression, shown.rotation, shown.neck, shown.jaw, shown.gaze, shown.translation)
         assert all(np.isfinite(part).all() for part in parts)
         assert (shown.expression >= self._rig.expression_min).all()
@@ -254,15 +260,70 @@ def spoiled(image: Image, way: str) -> Image:
     return covered
 
 
+@dataclass(frozen=True)
+class Spell:
+    """A clip of which twenty frames from CALM on are spoiled."""
+
+    observations: list[FaceObservation]
+    confidences: list[Confidence]
+
+
+@pytest.fixture(scope="module")
+def spells(frames: list[Image]) -> dict[str, Spell]:
+    made = {}
+    for way in ("clean", "dark", "blurred", "coarse", "hand", "half", "black"):
+        tracker, meter = FaceTracker(FaceLandmarker(weight_path(LANDMARKER), 1)), ConfidenceMeter()
+        observations, confidences = [], []
+        for index, frame in enumerate(frames):
+            image = spoiled(frame, way) if way != "clean" and CALM <= index < CALM + 20 else frame
+            seen = tracker.track(VideoPacket(image, index * FRAME_S, index * FRAME_S))
+            observations.append(seen)
+            confidences.append(meter.look(image, seen.landmarks, seen.confidence, seen.pts_s))
+        made[way] = Spell(observations, confidences)
+    return made
+
+
 @pytest.mark.parametrize("way", ["dark", "blurred", "coarse", "hand", "half", "black"])
-def test_bad_pictures_do_not_make_the_avatar_jump(calm: Puppet, frames: list[Image], way: str) -> None:
-    tracker = FaceTracker(FaceLandmarker(weight_path(LANDMARKER), 1))
-    observations = []
-    for index, frame in enumerate(frames):
-        image = spoiled(frame, way) if CALM <= index < CALM + 20 else frame
-        observations.append(tracker.track(VideoPacket(image, index * FRAME_S, index * FRAME_S)))
-    assert jumps(deepcopy(calm), observations[CALM - 1 :]).max() < LARGEST_JUMP_PX
-    assert all(each.tracking is not Tracking.LOST for each in observations[-20:])
+def test_bad_pictures_do_not_make_the_avatar_jump(calm: Puppet, spells: dict[str, Spell], way: str) -> None:
+    puppet, spell = deepcopy(calm), spells[way]
+    shown = np.array([puppet.show(seen, sure) for seen, sure in zip(spell.observations[CALM - 1 :], spell.confidences[CALM - 1 :], strict=True)])
+    assert np.linalg.norm(np.diff(shown, axis=0), axis=2).mean(1).max() < LARGEST_JUMP_PX
+    assert all(each.tracking is not Tracking.LOST for each in spell.observations[-20:])
+
+
+def test_bad_pictures_are_doubted_and_good_ones_are_not(spells: dict[str, Spell]) -> None:
+    """A dark picture is only said to break off: its landmarks are good."""
+    for each in (*spells["clean"].confidences, *(one for spell in spells.values() for one in spell.confidences[:CALM])):
+        assert min(each.pose, each.unbroken) > 0.9
+    within = {way: spell.confidences[CALM : CALM + 20] for way, spell in spells.items()}
+    for way in ("dark", "blurred", "coarse", "hand", "half"):
+        assert within[way][0].unbroken < 0.1
+        assert spells[way].confidences[CALM + 20].unbroken < 0.1
+        assert within[way][-1].unbroken == 1.0
+    for way in ("blurred", "coarse"):
+        assert max(each.clear for each in within[way]) < 0.1
+    for way in ("hand", "half"):
+        assert np.mean([each.mouth for each in within[way]]) < 0.3
+    for spell in spells.values():
+        assert min(min(each.pose, each.unbroken) for each in spell.confidences[-10:]) > 0.9
+
+
+def wrongly_turned(calm: Puppet, spells: dict[str, Spell], way: str, doubting: bool) -> float:
+    """Degrees by which the spoiled frames' turn is off that of the same frames as they are; mean."""
+    turns = []
+    for spell in (spells["clean"], spells[way]):
+        puppet = deepcopy(calm)
+        found = []
+        for seen, sure in zip(spell.observations[CALM:], spell.confidences[CALM:], strict=True):
+            puppet.show(seen, sure if doubting else SURE)
+            found.append(puppet.turn)
+        turns.append(found[:20])
+    return float(np.mean([np.degrees(np.linalg.norm(to_axis_angle(one @ two.T))) for one, two in zip(*turns, strict=True)]))
+
+
+@pytest.mark.parametrize(("way", "share"), [("blurred", 0.7), ("coarse", 0.85)])
+def test_doubt_brings_the_head_nearer_to_where_it_is(calm: Puppet, spells: dict[str, Spell], way: str, share: float) -> None:
+    assert wrongly_turned(calm, spells, way, True) < share * wrongly_turned(calm, spells, way, False)
 
 
 def test_a_profile_and_back(head: HeadModel, rig: AvatarRig) -> None:

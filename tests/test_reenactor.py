@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from models.avatar_parts import TrainedRange
 from models.driver import DriverProfile
 from models.head import HeadParams
+from realtime.confidence import Confidence
 from realtime.driving import Driving, Wardrobe
 from realtime.errors import NotFound
 from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, Tracking, VideoPacket
@@ -65,7 +66,7 @@ class Stages:
     def set_gain(self, group: GainGroup, value: float) -> None:
         self.log.append(("gain", group, value))
 
-    def retarget(self, params: HeadParams | None, pts_s: float, own: bool) -> HeadParams:
+    def retarget(self, params: HeadParams | None, pts_s: float, own: bool, confidence: Confidence) -> HeadParams:
         self.log.append(("retarget", params is None, pts_s))
         return HeadParams.neutral(5)
 
