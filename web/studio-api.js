@@ -6,7 +6,7 @@
  * @typedef {{id: string, upload: string, name: string, state: 'queued'|'running'|'done'|'failed'|'cancelled', position: number, stage: string, step: string,
  *   share: number, remaining_s: number|null, previews: number[], message: string, log: string, avatar: string, tag: string}} Job
  * @typedef {{id: string, name: string, origin: string, synthetic: boolean, subject: string, date: string, expires: string|null, created: number|null,
- *   bytes: number, thumbnail: string, yours: boolean, licence: string, figures?: any, video?: boolean}} Avatar
+ *   bytes: number, thumbnail: string, yours: boolean, fetchable: boolean, licence: string, figures?: any, video?: boolean}} Avatar
  */
 
 import { FAILURES } from './studio-texts.js';

@@ -50,7 +50,6 @@ export class Shelf {
 
   /** @param {Avatar} avatar */
   item(avatar) {
-    const fetchable = avatar.yours || avatar.origin === 'shipped';
     const details = avatar.yours && h('details.figures', { ontoggle: (/** @type {any} */ event) => event.target.open && this.showDetails(avatar, event.target) }, h('summary', {}, SHELF.details));
     return h(
       'li.card.avatar-card',
@@ -65,8 +64,8 @@ export class Shelf {
           'div.row',
           {},
           h('a.button.primary', { href: './', onclick: () => choose(avatar.id), 'aria-label': `${SHELF.play} ${avatar.name}` }, SHELF.play),
-          fetchable && this.button(SHELF.download, avatar, () => this.save(contentOf(avatar.id, 'file', allKeys()), `${avatar.id}.avatar`)),
-          fetchable && h('button.button.outlined', { type: 'button', 'aria-label': `${SHELF.glb}: ${avatar.name}`, onclick: (/** @type {any} */ event) => this.export(avatar, event.target) }, 'GLB'),
+          avatar.fetchable && this.button(SHELF.download, avatar, () => this.save(contentOf(avatar.id, 'file', allKeys()), `${avatar.id}.avatar`)),
+          avatar.fetchable && h('button.button.outlined', { type: 'button', 'aria-label': `${SHELF.glb}: ${avatar.name}`, onclick: (/** @type {any} */ event) => this.export(avatar, event.target) }, 'GLB'),
           avatar.yours && this.button(SHELF.rename, avatar, () => this.rename(avatar)),
           avatar.yours && this.button(SHELF.remove, avatar, () => this.remove(avatar)),
         ),

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 SURE_S, SURE_SHARE = 4.0, 0.02
 """No remaining time is told before so long and so much of the work."""
 MOST_QUEUED = 50
+LOG_LINES, LOG_CHARACTERS = 40, 8000
 BULKY = ("dataset", "fit", "train")
 """Stages whose folders, up to gigabytes, are of no use once the avatar is made."""
 
@@ -262,7 +263,7 @@ class Jobs:
             avatar = await patiently(partial(self._shelf.place, run / f"{job.name}.avatar", job.name, job.id))
             await erase(*(run / stage for stage in BULKY))
             return replace(job, state=JobState.DONE, avatar=avatar)
-        error, log = error_in(outcome), "\n".join([*said, *outcome.errors][-40:])
+        error, log = error_in(outcome), "\n".join([*said, *outcome.errors][-LOG_LINES:])[-LOG_CHARACTERS:]
         advice = "" if outcome.code == BAD_INPUT else " Finished stages are kept: a retry goes on from there."
         hidden = ((str(self._uploads.path(upload).resolve()), upload.name), (str(runs.resolve()), "runs"), (str(runs), "runs"))
         for path, shown in hidden:

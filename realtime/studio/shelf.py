@@ -121,9 +121,9 @@ class Shelf:
         return holding
 
     async def readable(self, avatar: str, keys: frozenset[str]) -> Path:
-        """The file, for those who may have it: what comes with Headcast is everybody's."""
+        """The file, for those who may have it: what comes with Headcast is everybody's. Raises as `held`."""
         entry = self._gallery.entry(avatar)
-        if entry.path.parent != SHIPPED:
+        if entry.path.parent != SHIPPED and not self._trusting:
             await self.held(avatar, keys)
         return entry.path
 
@@ -151,6 +151,7 @@ class Shelf:
             "created": holding.created if holding is not None else None,
             "bytes": entry.path.stat().st_size if entry.path.is_file() else 0,
             "thumbnail": f"/avatars/{entry.id}/thumbnail?v={entry.thumbnail_tag}",
+            "fetchable": self._trusting or origin == "shipped" or (holding is not None and holding.key in keys),
             "yours": holding is not None and (self._trusting or holding.key in keys),
         }
 
