@@ -60,11 +60,10 @@ class Puppet:
 
     def wear(self, avatar: Poseable) -> None:
         """Another avatar: what it has of the pose goes on."""
-        self._rest = avatar.neutral()
         ranges = avatar.ranges
         self._names = avatar.expression_names
         self._head, self._gaze = len(self._names), len(self._names) + 3
-        self._rest_vector = self._vector(self._rest)
+        self._rest_vector = self._vector(avatar.neutral())
         limits = np.vstack([ranges.expression, ranges.neck[list(_AXES)], np.tile(ranges.gaze, (2, 1)), ranges.jaw[:1]]).astype(np.float64)
         self._low, self._high = np.minimum(limits[:, 0], self._rest_vector), np.maximum(limits[:, 1], self._rest_vector)
         self._parts = {name: tuple(self._parts_of(name)) for name in self._unit_names()}
