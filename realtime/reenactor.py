@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,11 +23,13 @@ from realtime.puppet import Puppet
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
+    from models.regressor import Regressor
     from realtime.retarget import AvatarRig
 
 HEAD = Path(__file__).resolve().parents[1] / "assets" / "open_head.safetensors"
 LANDMARKER = "face_landmarker.task"
 WARM_FRAMES = 20
+logger = logging.getLogger(__name__)
 
 
 class Reenactor(Protocol):
@@ -203,17 +206,26 @@ class StageFactory:
         size: width and height of the picture, in pixels.
         mode: how a session is driven until it asks for another way.
         output: gets the drivers' motion too.
+        head_file: the head model that drivers are solved with; its regressor lies beside it.
     """
 
     def __init__(
-        self, load: Callable[[str], BakedAvatar], default_id: str, size: int, mode: DriveMode = DriveMode.AUTO, output: MotionOutput | None = None
+        self,
+        load: Callable[[str], BakedAvatar],
+        default_id: str,
+        size: int,
+        mode: DriveMode = DriveMode.AUTO,
+        output: MotionOutput | None = None,
+        head_file: Path = HEAD,
     ) -> None:
         self._load = load
         self._default_id = default_id
         self._size = size
         self._mode = mode
         self._output = output
+        self._head_file = head_file
         self._head: HeadModel | None = None
+        self._regressor: Regressor | None = None
 
     def warm(self) -> None:
         """Reads the head, the networks and the default avatar, and runs every stage, so that nothing is left to compile.
@@ -227,7 +239,7 @@ class StageFactory:
         reenactor.step(VideoPacket(np.zeros((480, 640, 3), np.uint8), 0.0, 0.0))
         reenactor.placeholder()
         reenactor.close()
-        _warm_solver(self._read_head())
+        _warm_solver(self._read_head(), self._regressor)
         features(np.zeros((8, 8, 3), np.uint8), np.zeros((1, 2), np.float32))
 
     def create(self, avatar_id: str) -> StagedReenactor:
@@ -247,7 +259,7 @@ class StageFactory:
         from realtime.tracking import FaceTracker
 
         head = self._read_head()
-        solver = SubjectSolver(head, self._mode)
+        solver = SubjectSolver(head, self._mode, regressor=self._regressor)
         driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
         driving = Driving(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, time.perf_counter)
         driving.wear(worn)
@@ -255,7 +267,8 @@ class StageFactory:
 
     def _read_head(self) -> HeadModel:
         if self._head is None:
-            self._head = load_head(HEAD)
+            self._head = load_head(self._head_file)
+            self._regressor = regressor_of(self._head_file)
         return self._head
 
     def _fetch(self, avatar_id: str) -> Wardrobe:
@@ -268,12 +281,27 @@ class StageFactory:
         return Wardrobe(avatar_id, avatar, rig_of(avatar), profile, None if registration is None else Registrar(registration, avatar))
 
 
-def _warm_solver(head: HeadModel) -> None:
+def regressor_of(head_file: Path) -> Regressor | None:
+    """The regressor that lies beside a head; None, with a word in the log, where there is none.
+
+    Raises:
+        BadFile: there is one that cannot be used.
+    """
+    from models.regressor import Regressor, beside
+
+    path = beside(head_file)
+    if path.is_file():
+        return Regressor(path)
+    logger.warning("%s has no regressor: faces are followed less well; make one with python -m training regressor --head %s", head_file.name, head_file.name)
+    return None
+
+
+def _warm_solver(head: HeadModel, regressor: Regressor | None) -> None:
     """Shows a solver the head's own landmarks, as if seen by a camera, for long enough that all of it has run."""
     from models.landmarker import COEFFICIENT_NAMES
     from realtime.regression import ParameterSolver
 
-    solver = ParameterSolver(head)
+    solver = ParameterSolver(head, regressor=regressor)
     points = np.nan_to_num(head.landmarks(head.template)) * (1500.0, -1500.0, -1500.0) + (320.0, 240.0, 0.0)
     face = FaceObservation(Tracking.OK, 640, 480, 0.0, points.astype(np.float32), np.zeros(len(COEFFICIENT_NAMES), np.float32), 1.0)
     for frame in range(WARM_FRAMES):

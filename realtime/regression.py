@@ -1,7 +1,8 @@
 """FaceObservation → HeadParams: the pose, expression, gaze and identity of the driver, frame by frame.
 
-A warm-started Gauss-Newton fit of the head's landmarks to the tracker's, with the tracker's coefficients as a prior (models/solving/). Who the driver is, is
-learned on the side from keyframes (models/solving/identity.py) and blended in unseen; or it is known beforehand (models/driver.py).
+A regressor says what it thinks and how sure it is (models/regressor.py); from there a warm-started Gauss-Newton fit brings the head's landmarks to the
+tracker's (models/solving/). Without a regressor the tracker's coefficients are the prior. Who the driver is, is learned on the side from keyframes
+(models/solving/identity.py) and blended in unseen; or it is known beforehand (models/driver.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from models.driver import DriverProfile
 from models.head import LANDMARK_COUNT, NECK, ROOT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
+from models.regressor import Regressed, Regressor
 from models.rotations import to_axis_angle, to_matrix
 from models.solving.first_pose import FACING, first_pose
 from models.solving.gauss_newton import align, solve_frame
@@ -38,7 +40,8 @@ class SolverSettings:
     huber_knee: float = 0.04
     """In inter-ocular distances."""
     rotation_precision: float = 1e4
-    """How much the landmarks' depths say of the head's rotation, in one over radians squared; not asked of a known driver, whose shape says it better."""
+    """How much the landmarks' depths say of the head's rotation, in one over radians squared; asked only where neither a regressor nor the shape of a known
+    driver says it better."""
     lost_s: float = 0.5
     """After this long without a face the next one is taken as unknown: a cold start, and new keyframes."""
     largest_error: float = 0.15
@@ -52,7 +55,7 @@ class SolverSettings:
     blend_s: float = 0.4
     """Time constant with which a better identity is taken over."""
     priors: PriorSettings = field(default_factory=PriorSettings)
-    identity: IdentitySettings = field(default_factory=lambda: IdentitySettings(focal_precision=1e4))
+    identity: IdentitySettings = field(default_factory=lambda: IdentitySettings(keyframes=14, focal_precision=1e4, offset_sigma_m=0.003))
     """The focal length stays within a few percent of the first guess: what a few seconds of a face say of it, is further off than a guess (distances of
     rendered clips 9.5 percent off, with a precision of 2500 10.1, of 400 19)."""
 
@@ -60,12 +63,17 @@ class SolverSettings:
 class ParameterSolver:
     """Solves one driver's frames in order; one per session, not shared between threads."""
 
-    def __init__(self, head: HeadModel, settings: SolverSettings | None = None, known: DriverProfile | None = None) -> None:
-        """`known` is who drives: then nothing is learned, and the head turns at its neck.
+    def __init__(self, head: HeadModel, settings: SolverSettings | None = None, known: DriverProfile | None = None, regressor: Regressor | None = None) -> None:
+        """Args:
+            known: who drives: then nothing is learned, and the head turns at its neck.
+            regressor: of the same head; not asked about a known driver, whose own landmarks say more.
 
         Raises:
-            ValueError: the head has no landmark embedding, or is not the one that `known` was solved with.
+            ValueError: the head has no landmark embedding, or is not the one of `known` or `regressor`.
         """
+        if regressor is not None and (regressor.head, regressor.layout.expression_names) != (head.name, head.expression_names):
+            raise ValueError(f"the regressor should be one of the head {head.name!r}, it answers for {regressor.head!r} or for other shapes")
+        self._regressor = regressor if known is None else None
         self._settings = settings or SolverSettings()
         if known is not None and (known.head != head.name or len(known.identity) > len(head.identity)):
             raise ValueError(f"the driver should be solved with the head {known.head!r} and its {len(known.identity)} identity shapes, not with {head.name!r}")
@@ -167,7 +175,16 @@ class ParameterSolver:
         target = self._priors.target((points - centre) / self._side_px, coefficients)
         if self._known is not None:
             return target
+        said = self._ask(observation, coefficients)
+        if said is not None:
+            return self._priors.informed(target, said)
         return replace(target, rotation=self._seen_rotation(target, landmarks[self._model.indices]), rotation_precision=self._rotation_precision)
+
+    def _ask(self, observation: FaceObservation, coefficients: Float) -> Regressed | None:
+        if self._regressor is None or observation.landmarks is None or not np.isfinite(observation.landmarks).all():
+            return None
+        known = np.clip(np.nan_to_num(coefficients), 0.0, 1.0)
+        return self._regressor(observation.landmarks, known, (observation.width, observation.height), self._subject.focal)
 
     def _seen_rotation(self, target: Target, landmarks: Float) -> Double | None:
         """(3, 3): the head's rotation by the landmarks' depths, which the tracker gives along the line of sight to the face; None where it gives none."""

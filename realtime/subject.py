@@ -12,6 +12,7 @@ import numpy as np
 
 from models.driver import DriverProfile
 from models.head import HeadModel, HeadParams
+from models.regressor import Regressor
 from realtime.one_euro import Double
 from realtime.packets import DriveMode, FaceObservation
 from realtime.plausibility import Plausibility, PlausibilitySettings
@@ -92,14 +93,14 @@ class SubjectSolver:
     joints, and hold absolutely.
     """
 
-    def __init__(self, head: HeadModel, mode: DriveMode = DriveMode.AUTO, settings: SubjectSettings | None = None) -> None:
-        """Raises ValueError where the head has no landmark embedding."""
+    def __init__(self, head: HeadModel, mode: DriveMode = DriveMode.AUTO, settings: SubjectSettings | None = None, regressor: Regressor | None = None) -> None:
+        """`regressor` is the head's, asked about anybody. Raises ValueError where the head has no landmark embedding, or the regressor is another's."""
         self._head = head
         self._settings = settings or SubjectSettings()
         self._mode = mode
         self._judge = Judge(self._settings.judge)
         self._plausibility = Plausibility(head.landmarks(head.template), self._settings.plausibility)
-        self._anybody = ParameterSolver(head, self._settings.solver)
+        self._anybody = ParameterSolver(head, self._settings.solver, regressor=regressor)
         self.neck_offset = self._anybody.neck_offset
         self._own, self._decided, self._seen_s = False, True, 0.0
         self.wear(None)

@@ -28,7 +28,9 @@ ONLY_IN = {
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
     "pyvirtualcam": {"realtime/virtualcam/device.py"},
-    "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/"},
+    "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/", "training/regressor/learn.py"},
+    "onnx": {"training/regressor/onnx_file.py"},
+    "onnxruntime": {"models/regressor.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "worker.py"}

@@ -26,6 +26,8 @@ from training.supervised import PREVIEWS, JsonProgress, end_with
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 NAME = re.compile(r"\w[\w .-]{0,63}")
 STILL_PX = 512
+OPEN_HEAD = Path(__file__).resolve().parents[1] / "assets" / "open_head.safetensors"
+REGRESSOR_SAMPLES, LEAST_SAMPLES = 30_000, 2_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     reenact.add_argument("--side-by-side", action="store_true", help="the driver beside the avatar")
     reenact.add_argument("--quiet", action="store_true", help="no progress")
     reenact.set_defaults(run=_reenact)
+
+    regressor = commands.add_parser("regressor", help="teach the network that reads a head's parameters off a face", allow_abbrev=False)
+    regressor.add_argument("--head", type=Path, default=OPEN_HEAD, metavar="FILE", help="a head file, say of FLAME (default: the open head)")
+    regressor.add_argument("--out", type=Path, metavar="FILE", help="default: beside the head, where the server looks for it")
+    regressor.add_argument("--samples", type=int, default=REGRESSOR_SAMPLES, help=f"how many faces are made up (default: {REGRESSOR_SAMPLES})")
+    regressor.add_argument("--painted", type=int, default=0, metavar="N", help="draw N painted people instead: better, slow, only for the open head")
+    regressor.add_argument("--drawn", type=Path, default=Path("runs/regressor"), metavar="DIR", help="where what was drawn is kept (default: runs/regressor)")
+    regressor.add_argument("--threads", type=int, default=_cores())
+    regressor.add_argument("--quiet", action="store_true", help="no progress")
+    regressor.set_defaults(run=_regressor)
 
     still = commands.add_parser("still", help="a picture from named parameters: --yaw 20 --jaw-open 0.6", allow_abbrev=False)
     still.add_argument("avatar", type=Path)
@@ -220,6 +232,16 @@ def _tell(run: RunDir, stages: Sequence[str]) -> None:
         shown = [f"{region.replace('_', ' ')} {regions[region]['psnr']:.1f} dB" for region in ("head_box", "mouth", "eyes") if region in regions]
         if shown:
             print(f"held out, {way}: {', '.join(shown)}")
+
+
+def _regressor(given: argparse.Namespace) -> int:
+    from training.regressor import make_regressor
+
+    if given.samples < LEAST_SAMPLES or given.painted < 0:
+        raise TrainingError(f"--samples takes {LEAST_SAMPLES} or more, --painted 0 or more; got {given.samples} and {given.painted}")
+    figures = make_regressor(given.head, given.out, given.painted, given.samples, given.drawn, given.threads, _progress(given))
+    print("on people it never saw: " + ", ".join(f"{name} {value:g}" for name, value in figures.items()))
+    return DONE
 
 
 def _compare(given: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from models.registration import Registrar
 from models.weights import weight_path
 from realtime.gallery import FIRST, SHIPPED
 from realtime.packets import DriveMode, FaceObservation, VideoPacket
-from realtime.reenactor import load_avatar, rig_of
+from realtime.reenactor import load_avatar, regressor_of, rig_of
 from realtime.regression import ParameterSolver
 from realtime.retarget import AvatarRig, Retargeter
 from realtime.subject import SubjectSolver
@@ -53,7 +53,7 @@ def observe(frames: list[Image]) -> list[FaceObservation]:
 
 def measure(observations: list[FaceObservation]) -> Outcome:
     head = load_head(OPEN_HEAD)
-    solver, count = ParameterSolver(head), len(head.expression_names)
+    solver, count = ParameterSolver(head, regressor=regressor_of(OPEN_HEAD)), len(head.expression_names)
     limits = np.array([0.6, 0.9, 0.6]), np.array([0.4, 0.5, 0.4]), np.array([0.7, 0.5])
     rig = AvatarRig(head.expression_names, np.zeros(count), np.ones(count), *limits, np.array([0.0, 0.0, -0.6]))
     retargeter = Retargeter(head.expression_names, rig, neck_offset=solver.neck_offset)

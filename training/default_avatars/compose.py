@@ -53,6 +53,13 @@ def compose(head: HeadModel, person: Person) -> Figure:
     return Figure(_mesh(parts, sitter.joints), _expression(parts), paint(sitter, parts))
 
 
+def worn_by(head: HeadModel, person: Person, texture: NDArray[np.uint8]) -> Figure:
+    """`person` as modelled, painted as somebody else was: the atlas of a figure with the same hair and clothes."""
+    sitter = sit(head, person)
+    parts = _parts(sitter)
+    return Figure(_mesh(parts, sitter.joints), _expression(parts), texture)
+
+
 def _parts(sitter: Sitter) -> list[Part]:
     """Skin with eyes and mouth, cloth, lashes, collar, hair; placed in the atlas."""
     body = head_part(sitter.head, sitter.vertices)

@@ -21,7 +21,7 @@ from models.landmarker import FaceLandmarker
 from realtime.gallery import FIRST, SHIPPED
 from realtime.one_euro import OneEuroFilter, OneEuroSettings
 from realtime.packets import FaceObservation, VideoPacket
-from realtime.reenactor import HEAD, installed_weights, load_avatar, rig_of
+from realtime.reenactor import HEAD, installed_weights, load_avatar, regressor_of, rig_of
 from realtime.regression import ParameterSolver
 from realtime.retarget import TAIL, Retargeter, RetargetSettings
 from realtime.smoothing import Smoothing
@@ -56,7 +56,7 @@ def present(limit: int | None = None) -> dict[str, tuple[list[Image], float]]:
 
 
 def follow(head: HeadModel, frames: list[Image], fps: float) -> Followed:
-    tracker, solver = FaceTracker(FaceLandmarker(installed_weights(), 1)), ParameterSolver(head)
+    tracker, solver = FaceTracker(FaceLandmarker(installed_weights(), 1)), ParameterSolver(head, regressor=regressor_of(HEAD))
     done = Followed([], [], [], [], {"track": [], "solve": []})
     for index, frame in enumerate(frames):
         packet = VideoPacket(frame, index / fps, index / fps)

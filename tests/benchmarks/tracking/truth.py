@@ -1,6 +1,7 @@
 """How far off the solved parameters are where the true ones are known: rendered clips through the stages of the live loop.
 
-Definitions, per frame; "at rest" is the median over the last half second of the clip's first second, in which the true face rests:
+Definitions, per frame; "at rest" is the median over the last half second of the clip's first second, in which the true face rests,
+worn by whom the solver takes the person for in the frame that is measured:
     pose          angle between the solved head rotation (root and neck) and the true one
     pose_relative the same of the rotations since rest, which is what the retargeter carries over; constant offsets of a person do not count
     lip_gap       difference of the lips' opening since rest, solved mesh against true mesh, over that of a full `jawOpen` on the true head
@@ -33,7 +34,7 @@ from models.solving.priors import Priors, PriorSettings
 from models.solving.residuals import Rest, Subject
 from realtime.gallery import SHIPPED
 from realtime.packets import DriveMode, FaceObservation
-from realtime.reenactor import HEAD, StageFactory, load_avatar
+from realtime.reenactor import HEAD, StageFactory, load_avatar, regressor_of
 from realtime.regression import ParameterSolver
 from tests.benchmarks.tracking.clips import FPS, HEIGHT, REST, SCENES, WIDTH, RenderedClip, rendered_clip
 from tests.benchmarks.tracking.meshes import LEFT_LIDS, LIPS, RIGHT_LIDS, FacePoints, Marks, carriers, face_vertices, gap_marks, gaps
@@ -99,9 +100,10 @@ class Ruler:
     def vertex_errors_mm(self, truth: list[HeadParams], solved: list[HeadParams], true_rest: HeadParams, rest: HeadParams) -> Double:
         """(N, 2): of the lips and the lids."""
         whole, *parts = self.parts
-        base, solved_base = self.face.unturned(true_rest), self.face.unturned(rest)
+        base = self.face.unturned(true_rest)
         rows = []
         for true, found in zip(truth, solved, strict=True):
+            solved_base = self.face.unturned(replace(rest, identity=found.identity))
             goal, made = self.face.unturned(true), base + self.face.unturned(found) - solved_base
             turn = align(made[whole], goal[whole], np.ones(whole.stop))
             carried = (made - made[whole].mean(0)) @ turn.T + goal[whole].mean(0)
@@ -178,7 +180,7 @@ def _landmarks_off(head: HeadModel, clip: RenderedClip, observations: list[FaceO
 
 def _again(head: HeadModel, observations: list[FaceObservation]) -> list[HeadParams | None]:
     """The same frames shown a second time to a solver that has learned the driver from the first."""
-    solver = ParameterSolver(head)
+    solver = ParameterSolver(head, regressor=regressor_of(HEAD))
     for seen in observations:
         solver.solve(seen)
     return [solver.solve(replace(seen, pts_s=seen.pts_s + len(observations) / FPS)) for seen in observations]
@@ -234,7 +236,7 @@ def _gap_errors(head: HeadModel, truth: list[HeadParams], solved: list[HeadParam
     marks = gap_marks(head)
 
     def since(params: list[HeadParams], start: HeadParams) -> Double:
-        return np.array([gaps(marks.unturned(one)) for one in params]) - gaps(marks.unturned(start))
+        return np.array([gaps(marks.unturned(one)) - gaps(marks.unturned(replace(start, identity=one.identity))) for one in params])
 
     full = [gaps(marks.unturned(_with(head, true_rest, *names))) for names in ((JAW_OPEN,), ("eyeBlinkLeft", "eyeBlinkRight"))]
     size = np.abs(np.where([True, False, False], full[0], full[1]) - gaps(marks.unturned(true_rest)))
