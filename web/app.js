@@ -10,9 +10,10 @@ import { bindKeys, listShortcuts } from './keys.js';
 import { videoLatencyMs } from './latency.js';
 import { problemLine } from './messages.js';
 import { NetMeter } from './netstats.js';
+import { PhonePanel } from './phone.js';
 import { Puppeteer } from './puppeteer.js';
 import { RecordingCard } from './recording.js';
-import { LiveSession } from './session.js';
+import { LiveSession, nameInLink, nameOfSession } from './session.js';
 import { loadSettings, saveSettings } from './settings.js';
 import { SourcePicker } from './sources.js';
 import { INITIAL, isActive, reduce } from './state.js';
@@ -37,6 +38,7 @@ class App {
     notice: (text, icon) => this.view.toast(text, icon),
   });
   recording = new RecordingCard(this.view.avatarVideo, { avatar: () => this.avatarId, notice: (text, icon) => this.view.toast(text, icon) });
+  phone = new PhonePanel(/** @type {HTMLDialogElement} */ (document.getElementById('phone')));
   file = new FileDriver(() => this.sources.showFile());
   sources = new SourcePicker(this.file, { chosen: (source) => this.setSource(source), notice: (text) => this.view.toast(text, 'alert') });
   session = new LiveSession(this.settings, this.file, {
@@ -118,6 +120,9 @@ class App {
     });
     view.cameraSelect.addEventListener('change', () => this.setCamera(view.cameraSelect.value));
     listShortcuts(/** @type {HTMLElement} */ (document.getElementById('help-keys')));
+    document.getElementById('phone-open')?.addEventListener('click', () => this.phone.open());
+    document.getElementById('call-link')?.addEventListener('click', (event) => linkToCalls(/** @type {HTMLAnchorElement} */ (event.currentTarget)));
+    /** @type {HTMLElement} */ (document.getElementById('named-note')).hidden = nameInLink() === null;
     document.getElementById('help-open')?.addEventListener('click', () => view.help.showModal());
     document.getElementById('help-close')?.addEventListener('click', () => view.help.close());
     view.help.addEventListener('click', (/** @type {Event} */ event) => event.target === view.help && view.help.close());
@@ -139,7 +144,7 @@ class App {
       '?': () => this.view.help.showModal(),
       escape: () => this.escape(),
     };
-    bindKeys(actions, () => this.view.help.open);
+    bindKeys(actions, () => document.querySelector('dialog[open]') !== null);
   }
 
   /** @param {string} act */
@@ -342,6 +347,12 @@ class App {
     this.hud.update({ net });
     this.recording.setDelay(videoLatencyMs(net, this.stats, this.session.source !== 'sliders'));
   }
+}
+
+/** So that its links are those of this tab's session. @param {HTMLAnchorElement} link */
+function linkToCalls(link) {
+  const name = nameOfSession();
+  link.search = name === null ? '' : `?session=${encodeURIComponent(name)}`;
 }
 
 new App().start();

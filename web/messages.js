@@ -176,6 +176,21 @@ export const PRESET_LABELS = {
   asleep: 'Asleep',
 };
 
+/** Buttons that copy a text. */
+export const COPY = { copied: 'Copied', failed: 'Selected' };
+
+/** The dialog "Your phone as the camera". */
+export const PHONE = {
+  waiting: 'Waiting for your phone',
+  live: 'Your phone is the camera',
+  problems: {
+    address: 'That is no address. It looks like https://192.168.1.20:5000.',
+    loopback:
+      'Your phone cannot reach “localhost”: that is itself. Serve this page on your network over https (--host 0.0.0.0 --cert-file cert.pem --key-file key.pem), and type this computer’s address here, such as https://192.168.1.20:5000.',
+    insecure: 'Phones open the camera on https:// pages only. Start the server with --cert-file cert.pem --key-file key.pem, and begin the address with https://.',
+  },
+};
+
 /** Recording and pictures. */
 export const RECORD = {
   start: 'Record',

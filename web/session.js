@@ -291,6 +291,12 @@ export class LiveSession {
   }
 }
 
+/** @returns {string|null} the name of a session that this page's link gives it */
+export function nameInLink() {
+  const asked = new URLSearchParams(location.search).get('session');
+  return asked !== null && NAME.test(asked) ? asked : null;
+}
+
 /**
  * What this page's session is called: as its link says (a phone's link does), or as this tab's last one was. So it keeps its name, and all who watch it, when
  * the network changes or the page is loaded anew; and the server frees what it still holds of that name.
@@ -298,8 +304,8 @@ export class LiveSession {
  * @returns {string|null} null: as the server calls it
  */
 export function nameOfSession() {
-  const asked = new URLSearchParams(location.search).get('session');
-  if (asked !== null && NAME.test(asked)) return asked;
+  const asked = nameInLink();
+  if (asked !== null) return asked;
   try {
     const last = sessionStorage.getItem(LAST_SESSION);
     return last !== null && NAME.test(last) ? last : null;
