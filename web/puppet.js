@@ -8,7 +8,7 @@
  */
 
 import { SLIDERS } from './messages.js';
-import { directionOf, grouped, labelOfUnit, valueText } from './units.js';
+import { directionOf, grouped, labelOfUnit, valueTexts } from './units.js';
 
 const STEPS = 100;
 const OPEN_AT_FIRST = ['head', 'eyes'];
@@ -65,11 +65,12 @@ export class SliderPanel {
       const share = (/** @type {number} */ at) => (at - ends[0]) / (ends[1] - ends[0]);
       Object.assign(input, { min: String(ends[0]), max: String(ends[1]), step: String((ends[1] - ends[0]) / STEPS) });
       if (Number(input.value) !== shown) input.value = String(shown);
-      input.setAttribute('aria-valuetext', valueText(name, shown));
+      const { spoken, short } = valueTexts(name, shown);
+      input.setAttribute('aria-valuetext', spoken);
       input.style.setProperty('--rest', String(share(0)));
       input.style.setProperty('--from', String(Math.min(share(0), share(shown))));
       input.style.setProperty('--to', String(Math.max(share(0), share(shown))));
-      output.value = valueText(name, shown);
+      output.value = short;
       pin.setAttribute('aria-pressed', String(held.has(name)));
       row.classList.toggle('set', value !== 0 || held.has(name));
     }

@@ -2,7 +2,7 @@
  * What of an avatar may be set by hand: ARKit's shapes, and the angles of head and eyes; how people call them, and how they are grouped.
  *
  * @typedef {{name: string, low: number, high: number}} Unit as the server names it, with how far it goes from rest: a weight, or radians
- * @typedef {{sign: 1|-1, mirrors: boolean, words: [string, string]}} Direction which way a slider goes: to the right with a positive value of this sign
+ * @typedef {{sign: 1|-1, mirrors: boolean, words: [string, string], arrows: string}} Direction which way a slider goes: to the right with a positive value of this sign
  */
 
 import { GROUP_LABELS, UNIT_LABELS } from './messages.js';
@@ -29,11 +29,11 @@ const UNPAIRED = new Set(['jawLeft', 'jawRight', 'mouthLeft', 'mouthRight']);
 
 /** Angles: a positive yaw goes to the avatar's own left, a positive pitch down, a positive roll to its right shoulder. @type {Record<string, Direction>} */
 const ANGLES = Object.freeze({
-  headYaw: { sign: 1, mirrors: true, words: ['left', 'right'] },
-  headPitch: { sign: -1, mirrors: false, words: ['down', 'up'] },
-  headRoll: { sign: -1, mirrors: true, words: ['left', 'right'] },
-  gazeYaw: { sign: 1, mirrors: true, words: ['left', 'right'] },
-  gazePitch: { sign: -1, mirrors: false, words: ['down', 'up'] },
+  headYaw: { sign: 1, mirrors: true, words: ['left', 'right'], arrows: '←→' },
+  headPitch: { sign: -1, mirrors: false, words: ['down', 'up'], arrows: '↓↑' },
+  headRoll: { sign: -1, mirrors: true, words: ['left', 'right'], arrows: '←→' },
+  gazeYaw: { sign: 1, mirrors: true, words: ['left', 'right'], arrows: '←→' },
+  gazePitch: { sign: -1, mirrors: false, words: ['down', 'up'], arrows: '↓↑' },
 });
 
 /** @param {string} name @returns {[stem: string, side: ''|'Left'|'Right']} */
@@ -78,10 +78,15 @@ export function directionOf(name, mirrored) {
   return angle.mirrors && mirrored ? /** @type {1|-1} */ (-angle.sign) : angle.sign;
 }
 
-/** @param {string} name @param {number} shown as the slider stands: right is positive @returns {string} such as `40 %` or `12° up` */
-export function valueText(name, shown) {
+/**
+ * @param {string} name @param {number} shown as the slider stands: right is positive
+ * @returns {{spoken: string, short: string}} such as `40 %`, or `12° up` and `12°↑`
+ */
+export function valueTexts(name, shown) {
   const angle = ANGLES[name];
-  if (!angle) return `${Math.round(100 * shown)} %`;
   const degrees = Math.round(Math.abs(shown) * (180 / Math.PI));
-  return degrees === 0 ? '0°' : `${degrees}° ${angle.words[shown < 0 ? 0 : 1]}`;
+  const plain = angle ? '0°' : `${Math.round(100 * shown)} %`;
+  if (!angle || degrees === 0) return { spoken: plain, short: plain };
+  const way = shown < 0 ? 0 : 1;
+  return { spoken: `${degrees}° ${angle.words[way]}`, short: `${degrees}°${angle.arrows[way]}` };
 }
