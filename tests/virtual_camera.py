@@ -77,6 +77,18 @@ def fake_backend() -> Iterator[Machine]:
         pyvirtualcam.camera.BACKENDS.pop(BACKEND)
 
 
+class Recorded(Newest):
+    """Remembers every shot that it was given: one that a newer one replaced at once counts too."""
+
+    def __init__(self, first: Shot) -> None:
+        super().__init__(first)
+        self.given = [first.i420]
+
+    def put(self, shot: Shot) -> None:
+        self.given.append(shot.i420)
+        super().put(shot)
+
+
 class Lines:
     """In the place of stderr."""
 
@@ -98,7 +110,7 @@ class Running:
     """`python -m realtime.virtualcam` on a thread of this process."""
 
     machine: Machine
-    newest: Newest
+    newest: Recorded
     lines: Lines
     codes: list[int]
 
@@ -139,7 +151,7 @@ async def running_beside(machine: Machine, options: Options) -> AsyncIterator[Ru
 
 @contextmanager
 def running(machine: Machine, options: Options) -> Iterator[Running]:
-    newest = Newest(Shot(card(options.size.avatar, options.surround)))
+    newest = Recorded(Shot(card(options.size.avatar, options.surround)))
     lines, codes = Lines(), list[int]()
     thread = threading.Thread(target=lambda: codes.append(run(options, newest, Console(lines))))  # type: ignore[arg-type]
     thread.start()
