@@ -44,6 +44,9 @@ class Solver(Protocol):
     def solve(self, observation: FaceObservation) -> HeadParams | None:
         """None: no face, or none that can be made out."""
 
+    def rest_again(self, observation: FaceObservation, params: HeadParams) -> list[HeadParams] | None:
+        """After a frame that was solved: what the driver's first second says by what is known of them now; None: nothing new."""
+
     def misfit(self, params: HeadParams | None = None) -> float:
         """Median landmark error of these parameters, or of those that were solved, in the latest frame."""
 
@@ -58,6 +61,9 @@ class Driver(Protocol):
     def set_gain(self, group: GainGroup, value: float) -> None: ...
 
     def retarget(self, params: HeadParams | None, pts_s: float, own: bool, confidence: Confidence) -> HeadParams: ...
+
+    def rest_again(self, frames: list[HeadParams]) -> None:
+        """The driver's first second, as it looks by what is known of them now."""
 
     def motion(self) -> Motion:
         """The driver's, in the frame that was retargeted last."""
@@ -151,6 +157,9 @@ class Driving:
             params = self._refined(self._registrar, packet, params)
             refined = self._clock()
             stage_ms["refine"], solved = (refined - solved) * 1e3, refined
+        again = None if own or params is None else self._solver.rest_again(observation, params)
+        if again is not None:
+            self._driver.rest_again(again)
         confidence = self._meter.look(packet.image, observation.landmarks, observation.confidence, packet.pts_s)
         pose = self._driver.retarget(params, packet.pts_s, own, confidence)
         stage_ms["retarget"] = (self._clock() - solved) * 1e3

@@ -93,7 +93,9 @@ class RestSettings:
     asked_s: float = 0.4
     """Window after `calibrate`."""
     settle_s: float = 0.15
-    """Time constant with which a new rest pose is taken over."""
+    """Time constant with which a new rest pose is taken over,"""
+    retake_s: float = 0.8
+    """and with which one is that changes because more is known of the driver: nobody asked for it, so nobody should see it."""
     recentre_s: float = 20.0
     """Time constant with which the place (not the pose) of the head drifts back to the middle."""
 
@@ -110,17 +112,29 @@ class RestPose:
         self._gathering = True
         self._asked = False
         self._target: Neutral | None = None
+        self._taken: Neutral | None = None
+        self._settle_s = settings.settle_s
         self._now: Neutral | None = None
 
     def calibrate(self) -> None:
         """Takes the median of the next frames."""
         self._gathering, self._asked, self._frames, self._from_s = True, True, [], None
+        self._settle_s = self._settings.settle_s
 
     def take(self, seen: Neutral) -> Neutral:
         """Takes that look for the rest pose; returns what of it a face at rest can be."""
         self._gathering, self._asked, self._frames = False, True, []
+        self._settle_s = self._settings.settle_s
         self._target = self._capped(seen)
         return self._target
+
+    def retake(self, frames: Sequence[Neutral]) -> None:
+        """Takes the automatic calibration's own frames once more, made out better; where a pose was asked for, that stays."""
+        if self._asked or self._gathering or self._target is None or self._taken is None or not frames:
+            return
+        seen = self._capped(Neutral.median(frames))
+        self._target = replace(seen, neck_at=self._target.neck_at + seen.neck_at - self._taken.neck_at)
+        self._taken, self._settle_s = seen, self._settings.retake_s
 
     def update(self, frame: Neutral, at_s: float, elapsed_s: float) -> tuple[Neutral, Neutral | None]:
         """The rest pose to subtract now, and, in the one frame in which a pose that was asked for is complete, that pose.
@@ -131,7 +145,7 @@ class RestPose:
         target = self._target or frame
         drift = 1.0 - float(np.exp(-elapsed_s / self._settings.recentre_s))
         self._target = replace(target, neck_at=target.neck_at + drift * (frame.neck_at - target.neck_at))
-        share = 1.0 - float(np.exp(-elapsed_s / self._settings.settle_s))
+        share = 1.0 - float(np.exp(-elapsed_s / self._settle_s))
         self._now = self._target if self._now is None else self._now.towards(self._target, share)
         return self._now, answer
 
@@ -141,7 +155,7 @@ class RestPose:
         self._frames.append(frame)
         full = at_s - self._from_s >= (self._settings.asked_s if self._asked else self._settings.automatic_s)
         if full or not self._asked or self._target is None:
-            self._target = self._capped(Neutral.median(self._frames))
+            self._target = self._taken = self._capped(Neutral.median(self._frames))
         if full:
             self._gathering, self._frames = False, []
         return self._target if full and self._asked else None

@@ -161,6 +161,15 @@ class ParameterSolver:
             self._learn(state, target)
         return self._params(state)
 
+    def again(self, observation: FaceObservation) -> HeadParams | None:
+        """What an earlier frame says now that more is known of the driver; nothing is learned of it, and the next frame goes on from the latest one."""
+        kept = self._state, self._side_px, self._linearizer.errors.copy()
+        self._state = None
+        target = self._target(observation)
+        state = None if target is None else self._track(target)
+        self._state, self._side_px, self._linearizer.errors[:] = kept
+        return None if state is None else self._params(state)
+
     def _target(self, observation: FaceObservation) -> Target | None:
         landmarks, coefficients = observation.landmarks, observation.coefficients
         if landmarks is None or landmarks.shape[0] != LANDMARK_COUNT or min(observation.width, observation.height) < 1 or not np.isfinite(observation.pts_s):

@@ -167,6 +167,10 @@ class Retargeter:
         else:
             self._lids.calibrate(self._rest.take(self._best.find()).expression)
 
+    def rest_again(self, frames: list[HeadParams]) -> None:
+        """The frames of the automatic calibration as they look by what is known of the driver now; a calibration that was asked for holds."""
+        self._rest.retake([Neutral.of(params, self._neck_offset) for params in frames if _finite(params)])
+
     def set_gain(self, group: GainGroup, value: float) -> None:
         """How strongly that part of the driver's motion is shown: 0 not at all, 1 as it is, at most MAX_GAIN. The avatar's own range holds all the same.
 

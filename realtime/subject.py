@@ -17,6 +17,7 @@ from realtime.one_euro import Double
 from realtime.packets import DriveMode, FaceObservation
 from realtime.plausibility import Plausibility, PlausibilitySettings
 from realtime.regression import ParameterSolver, SolverSettings
+from realtime.rest_frames import RestFrames
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class SubjectSolver:
         self._plausibility = Plausibility(head.landmarks(head.template), self._settings.plausibility)
         self._anybody = ParameterSolver(head, self._settings.solver, regressor=regressor)
         self.neck_offset = self._anybody.neck_offset
+        self._rest_frames = RestFrames()
         self._own, self._decided, self._seen_s = False, True, 0.0
         self.wear(None)
 
@@ -137,6 +139,10 @@ class SubjectSolver:
                 self._judge.reset()
                 self._decided = False
         return params
+
+    def rest_again(self, observation: FaceObservation, params: HeadParams) -> list[HeadParams] | None:
+        """After a frame that was solved: what the driver's first second says now, where that has changed; never of the avatar's own person."""
+        return None if self._own else self._rest_frames.see(observation, params.identity, self._anybody.again)
 
     def misfit(self, params: HeadParams | None = None) -> float:
         """Median landmark error of the known person's latest fit, or of other parameters in the same frame, in inter-ocular distances."""

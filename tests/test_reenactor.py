@@ -54,6 +54,9 @@ class Stages:
     def set_mode(self, mode: DriveMode) -> None:
         self.log.append(("set_mode", mode))
 
+    def rest_again(self, *_: object) -> None:
+        return None
+
     def misfit(self, params: HeadParams | None = None) -> float:
         return self.errors[params is not None]
 
