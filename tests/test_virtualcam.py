@@ -174,18 +174,20 @@ def test_an_unknown_avatar_is_named(machine: Machine, webcam: Path) -> None:
     assert "no such avatar; there are mara" in camera.lines.text
 
 
-def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_cleanly() -> None:
     code = (
-        "import os, signal, sys, threading\n"
-        "from tests.virtual_camera import fake_backend\n"
+        "import os, signal, threading, time\n"
         "from realtime.virtualcam.__main__ import main\n"
+        "from tests.virtual_camera import fake_backend\n"
+        "def interrupt(machine):\n"
+        "    while len(machine.pictures) < 5: time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
         "with fake_backend() as machine:\n"
-        "    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
-        "    code = main(['--session', 'nobody-there'])\n"
-        "print(code, machine.closed, len(machine.pictures) > 10)\n"
+        "    threading.Thread(target=interrupt, args=[machine]).start()\n"
+        "    print(main(['--session', 'nobody-there']), machine.opened, machine.closed)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "0 1 True\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "0 1 1\n"), done.stderr
     assert "Traceback" not in done.stderr
 
 
