@@ -96,6 +96,9 @@ export const SOURCES = {
 };
 
 export const FILE = {
+  none: 'No video yet',
+  choose: 'Choose a video',
+  another: 'Another file',
   play: 'Play the video',
   pause: 'Pause the video',
   unplayable: (/** @type {string} */ name) => `This browser cannot play ${name}: choose a video that it can, such as MP4 with H.264, or WebM`,

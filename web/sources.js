@@ -27,11 +27,11 @@ export class SourcePicker {
     const file = element('file');
     element('sources').addEventListener('change', (/** @type {Event} */ event) => this.#choose(/** @type {HTMLInputElement} */ (event.target).value));
     element('sources').addEventListener('click', (/** @type {Event} */ event) => {
-      if (/** @type {HTMLInputElement} */ (event.target).value === 'file' && !driver.loaded) file.click();
+      const byPointer = /** @type {MouseEvent} */ (event).detail > 0; // with arrow keys one may only be passing by
+      if (/** @type {HTMLInputElement} */ (event.target).value === 'file' && !driver.loaded && byPointer) file.click();
     });
     element('file-choose').addEventListener('click', () => file.click());
     file.addEventListener('change', () => this.#load(file.files?.[0]));
-    file.addEventListener('cancel', () => this.handlers.chosen(this.source));
     element('file-play').addEventListener('click', () => driver.toggle());
     element('file-loop').addEventListener('change', () => (driver.video.loop = element('file-loop').checked));
     element('file-seek').addEventListener('input', () => (driver.video.currentTime = element('file-seek').valueAsNumber));
@@ -39,13 +39,17 @@ export class SourcePicker {
 
   /** @type {Source} */
   source = 'camera';
+  /** A file is wanted, but none was chosen yet: until then the source before goes on. */
+  #wanted = false;
 
   /** @param {Source} source the one that is in force */
   show(source) {
     this.source = source;
-    for (const input of element('sources').querySelectorAll('input')) input.checked = input.value === source;
-    element('file-controls').hidden = source !== 'file';
-    element('camera-picker').hidden = source !== 'camera';
+    const shown = this.#wanted ? 'file' : source;
+    for (const input of element('sources').querySelectorAll('input')) input.checked = input.value === shown;
+    element('file-controls').hidden = shown !== 'file';
+    element('file-controls').classList.toggle('empty', !this.driver.loaded);
+    element('camera-picker').hidden = shown !== 'camera';
     element('preview-toggle').hidden = source === 'sliders';
     element('privacy-text').textContent = SOURCES[source].privacy;
     element('preview').setAttribute('aria-label', SOURCES[source].preview);
@@ -54,7 +58,8 @@ export class SourcePicker {
 
   showFile() {
     const { video, name } = this.driver;
-    element('file-name').textContent = name;
+    element('file-name').textContent = name || FILE.none;
+    element('file-choose').textContent = name ? FILE.another : FILE.choose;
     const play = element('file-play');
     play.querySelector('use').setAttribute('href', video.paused ? '#i-play' : '#i-pause');
     play.setAttribute('aria-label', video.paused ? FILE.play : FILE.pause);
@@ -69,7 +74,8 @@ export class SourcePicker {
 
   /** @param {string} source */
   #choose(source) {
-    if (source === 'file' && !this.driver.loaded) this.show(this.source); // the file is asked for; until then nothing changes
+    this.#wanted = source === 'file' && !this.driver.loaded;
+    if (this.#wanted) this.show(this.source);
     else this.handlers.chosen(/** @type {Source} */ (source));
   }
 
@@ -83,6 +89,7 @@ export class SourcePicker {
       this.handlers.notice(/** @type {Error} */ (error).message);
       return;
     }
+    this.#wanted = false;
     this.handlers.chosen('file');
   }
 }

@@ -46,7 +46,8 @@ def choose(headcast: Headcast, source: str) -> None:
 
 
 def sliders_alone(headcast: Headcast) -> Headcast:
-    choose(headcast, "sliders")
+    if not headcast.page.is_checked("#sources [value=sliders]"):
+        choose(headcast, "sliders")
     assert headcast.text("#power") == "Start sliders"
     headcast.start()
     headcast.wait_phase("live")
@@ -239,6 +240,32 @@ def test_a_file_that_is_no_video_is_refused(blind_browser: Browser, server: Serv
         headcast.page.wait_for_selector("#toast:has-text('This browser cannot play notes.mp4')")
         assert headcast.page.is_checked("#sources [value=camera]")
         assert headcast.page.is_hidden("#file-controls")
+
+
+def test_whoever_has_no_camera_is_told_of_the_sliders_and_can_go_on(blind_browser: Browser, server: ServerProcess) -> None:
+    with blind_browser.new_context(viewport=DESKTOP) as context:
+        headcast = Headcast(context.new_page(), server.url).open()
+        headcast.start()
+        headcast.wait_phase("error")
+        assert "sliders" in headcast.text("#message-text")
+        choose(headcast, "sliders")
+        headcast.wait_phase("idle")
+        sliders_alone(headcast)
+
+
+def test_with_the_keyboard_one_comes_past_the_file(blind_browser: Browser, server: ServerProcess) -> None:
+    with blind_browser.new_context(viewport=DESKTOP) as context:
+        headcast = Headcast(context.new_page(), server.url).open()
+        headcast.page.focus("#sources [value=camera]")
+        headcast.press("ArrowRight")
+        assert headcast.page.is_checked("#sources [value=file]")
+        assert headcast.page.is_visible("#file-choose")
+        assert headcast.text("#power") == "Start camera", "until a file was chosen"
+        headcast.press("ArrowRight")
+        assert headcast.page.is_checked("#sources [value=sliders]")
+        assert headcast.text("#power") == "Start sliders"
+        assert headcast.page.is_hidden("#file-controls")
+        assert headcast.complaints == []
 
 
 def test_looks(puppet: Headcast, artefacts: Path) -> None:
