@@ -15,6 +15,7 @@ import pytest
 from models.avatar_file import read_avatar
 from realtime.gallery import SHIPPED
 from realtime.studio import disk, trainer, uploads
+from realtime.studio.jobs import Progress
 from realtime.studio.studio import DATABASE
 from tests.studios import ANNA, CLIP, StudioClient, answer, bearer, refusal, studio_client
 
@@ -336,6 +337,19 @@ async def test_watching_waits_for_news(studio: StudioClient) -> None:
     assert not waiting.done()
     (studio.folder / "uploads" / "go").touch()
     assert (await asyncio.wait_for(waiting, 10))["tag"] != now["tag"]
+
+
+def test_the_remaining_time_counts_only_what_is_done_now() -> None:
+    progress = Progress()
+    assert progress.remaining_s(0.0) is None
+    progress.take("dataset", "", 0.0, 0.0)
+    progress.take("fit", "", 0.4, 1.0)
+    progress.take("fit", "keyframes", 0.4, 2.0)
+    progress.take("fit", "keyframes", 0.5, 4.0)
+    assert progress.remaining_s(4.0) is None, "too early to be sure"
+    assert progress.remaining_s(12.0) == pytest.approx(50.0)
+    progress.take("evaluate", "judging", 2.0, 30.0)
+    assert progress.remaining_s(30.0) == 0.0
 
 
 async def test_after_a_stop_the_job_goes_on(tmp_path: Path) -> None:

@@ -48,20 +48,25 @@ class Wish:
 class Progress:
     """How far a running job is, as training told it."""
 
-    began: float
     stage: str = ""
     step: str = ""
     share: float = 0.0
     """Of the whole, 0…1."""
-    first: float | None = None
-    """The share at the first word of this process: more than zero where earlier work is passed over."""
+    first: tuple[float, float] | None = None
+    """When the first step began, seconds of a clock, and the share then: more than zero where what was done before is passed over."""
+
+    def take(self, stage: str, step: str, share: float, now: float) -> None:
+        """What training says: stages that are done already have no steps."""
+        self.stage, self.step, self.share = stage, step, min(max(share, 0.0), 1.0)
+        if self.first is None and step:
+            self.first = (now, self.share)
 
     def remaining_s(self, now: float) -> float | None:
         """From the pace so far; None: not known yet."""
-        done = self.share - (self.first or 0.0)
-        if self.first is None or now - self.began < SURE_S or done < SURE_SHARE:
+        if self.first is None:
             return None
-        return (now - self.began) / done * (1.0 - self.share)
+        spent, done = now - self.first[0], self.share - self.first[1]
+        return spent / done * (1.0 - self.share) if spent >= SURE_S and done >= SURE_SHARE else None
 
 
 class Jobs:
@@ -175,7 +180,7 @@ class Jobs:
 
     async def describe(self, job: Job) -> dict[str, object]:
         """What the page shows of a job."""
-        progress = self._progress.get(job.id, Progress(self._clock(), share=1.0 if job.state is JobState.DONE else 0.0))
+        progress = self._progress.get(job.id, Progress(share=1.0 if job.state is JobState.DONE else 0.0))
         queued = [other.id for other in await self._store.jobs() if other.state is JobState.QUEUED]
         remaining = progress.remaining_s(self._clock()) if job.state is JobState.RUNNING else None
         return {
@@ -229,7 +234,7 @@ class Jobs:
                 if waiting:
                     job = replace(waiting[0], state=JobState.RUNNING)
                     await self._store.put(job)
-                    self._progress[job.id] = Progress(self._clock())
+                    self._progress[job.id] = Progress()
                     self._changed.notify_all()
                     return job
                 await self._changed.wait()
@@ -254,7 +259,7 @@ class Jobs:
         changed = Tasks("a job", lambda: None)
 
         def hear(line: str) -> None:
-            if _took(line, progress, said):
+            if _took(line, progress, said, self._clock()):
                 changed.start(self._tell())
 
         outcome = await self._trainer.make(job, self._uploads.path(upload), runs, hear)
@@ -275,7 +280,7 @@ class Jobs:
             self._changed.notify_all()
 
 
-def _took(line: str, progress: Progress, said: list[str]) -> bool:
+def _took(line: str, progress: Progress, said: list[str], now: float) -> bool:
     """Takes a line of `python -m training all --supervised`; whether a watcher would want to know."""
     try:
         told = json.loads(line)
@@ -283,8 +288,7 @@ def _took(line: str, progress: Progress, said: list[str]) -> bool:
         return False
     match told:
         case {"stage": str(stage), "step": str(step), "share": float() | int() as share}:
-            progress.stage, progress.step, progress.share = stage, step, min(max(float(share), 0.0), 1.0)
-            progress.first = progress.share if progress.first is None else progress.first
+            progress.take(stage, step, float(share), now)
         case {"note": str(note)}:
             said.append(note)
         case {"preview": int()}:
