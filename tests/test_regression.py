@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.head import HeadModel, HeadParams
+from models.head import HeadModel, HeadParams, load_head
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import to_axis_angle, to_matrix
-from models.solving.landmark_model import landmark_model
+from models.solving.landmark_model import LID_GAPS, LIP_GAPS, landmark_model
+from models.solving.priors import PriorSettings
 from realtime.packets import FaceObservation, Tracking
 from realtime.regression import ParameterSolver, SolverSettings
 from tests.synthetic_face import observe, picture_of, synthetic_head
@@ -123,6 +124,37 @@ def test_error_grows_with_noise() -> None:
             errors[-1] += turn_error(found, truth) / 30.0
     assert errors[0] < 0.25
     assert errors[0] < errors[1] < 1.0
+
+
+def test_lips_and_lids_open_as_far_as_their_edges_show() -> None:
+    """Landmarks stray, both ends of a gap together, and the coefficients say nothing: the gaps are what is asked."""
+    head, rng = load_head(OPEN_HEAD), np.random.default_rng(6)
+    still = replace(HeadParams.neutral(len(head.expression_names)), translation=np.array([0.0, 0.0, -0.5], np.float32))
+    without = replace(PLAIN, priors=PriorSettings(lip_gap_scatter=1e3, lid_gap_scatter=1e3))
+    errors = []
+    for _ in range(12):
+        expression = still.expression.copy()
+        expression[head.expression_index("jawOpen")] = rng.uniform(0.0, 0.15)
+        expression[[head.expression_index(f"eyeBlink{side}") for side in ("Left", "Right")]] = rng.uniform(0.0, 0.9)
+        truth = replace(still, expression=expression)
+        seen = observe(head, truth, 0.0)
+        stray = rng.normal(0.0, 2.0, (478, 2))
+        for one, other in LIP_GAPS + LID_GAPS:
+            stray[one] = stray[other]
+        assert seen.landmarks is not None
+        landmarks = seen.landmarks + np.pad(stray, ((0, 0), (0, 1))).astype(np.float32)
+        bare = replace(seen, landmarks=landmarks, coefficients=np.zeros(len(COEFFICIENT_NAMES), np.float32))
+        found = [ParameterSolver(head, settings).solve(bare) for settings in (PLAIN, without)]
+        errors.append([[abs(gap_px(head, params, gap) - gap_px(head, truth, gap)) for gap in ((13, 14), (159, 145))] for params in found if params is not None])
+    asked, not_asked = np.mean(errors, 0)
+    assert (asked < 0.5 * not_asked).all()
+    assert (asked < 0.25).all()
+
+
+def gap_px(head: HeadModel, params: HeadParams, gap: tuple[int, int]) -> float:
+    """Between two landmarks, in the picture."""
+    one, other = picture_of(head, params, 640.0, 640, 480)[list(gap), :2]
+    return float(np.linalg.norm(one - other))
 
 
 def test_another_person_and_camera_are_learned() -> None:

@@ -19,6 +19,9 @@ LARGEST_SPREAD = 0.16
 """In inter-ocular distances; landmarks that scatter more are not used (the face oval slides along the cheek)."""
 IMAGE_SCATTER = 0.015
 """In inter-ocular distances: how far a landmark strays in a picture even where its place on the head is certain (facts of the prototype)."""
+LIP_GAPS = ((13, 14), (82, 87), (312, 317))
+LID_GAPS = ((159, 145), (386, 374))
+"""Landmarks that meet when the mouth or an eye closes."""
 RIGID_SPREAD = 0.06
 RIGID_MOTION_M = 0.004
 """No expression moves a landmark that fixes the first pose by more than this."""
@@ -57,6 +60,15 @@ class LandmarkModel:
     has_jaw_joint: bool
     """The jaw opens about its joint (FLAME), not by an expression shape."""
     eye_distance_m: float
+    lip_gaps: NDArray[np.int32]
+    """(Q1, 2) pairs of indices below L: landmarks that meet when the mouth closes,"""
+    lid_gaps: NDArray[np.int32]
+    """(Q2, 2) and when an eye does."""
+
+    @cached_property
+    def gaps(self) -> NDArray[np.int32]:
+        """(Q, 2): those of the lips, then those of the lids."""
+        return np.concatenate([self.lip_gaps, self.lid_gaps])
 
     @cached_property
     def is_eye(self) -> NDArray[np.bool_]:
@@ -111,7 +123,15 @@ def landmark_model(head: HeadModel, identity_count: int) -> LandmarkModel:
         weights=(1.0 / np.hypot(IMAGE_SCATTER, head.landmark_spread[indices])).astype(np.float32),
         has_jaw_joint=has_jaw_joint,
         eye_distance_m=head.eye_distance_m,
+        lip_gaps=_places(indices, LIP_GAPS),
+        lid_gaps=_places(indices, LID_GAPS),
     )
+
+
+def _places(indices: NDArray[np.int32], pairs: tuple[tuple[int, int], ...]) -> NDArray[np.int32]:
+    """(Q, 2): where in `indices` (L,) the pairs of landmarks are that are both in it."""
+    there = [pair for pair in pairs if np.isin(pair, indices).all()]
+    return np.searchsorted(indices, np.array(there, np.int32).reshape(-1, 2)).astype(np.int32)
 
 
 def _gather(head: HeadModel, landmarks: NDArray[np.int32], values: Float) -> Float:

@@ -38,6 +38,10 @@ class RegressedSettings:
     """No weight is surer than this,"""
     gaze_floor_rad: float = 0.01
     """nor an angle of an eye or the jaw."""
+    brow_precision: float = 0.2
+    """Of the brows about the coefficients. The landmarker hardly sees painted brows move, so a regressor that learned from them hardly moves any: brows follow
+    their landmarks. Correlation of raised inner and outer brows, read off two avatars and off a man who drives them: with the regressor's .86
+    and .55, with these .90 and .86."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Priors:
         self._gaze_at = 6 + len(names)
         self._precision = self._precisions(known)
         self._pairs = self._couplings()
+        self._brow_shapes = 6 + np.flatnonzero([group_of(name) == "brows" for name in names])
         scatter = np.repeat([settings.lip_gap_scatter, settings.lid_gap_scatter], [len(model.lip_gaps), len(model.lid_gaps)])
         self._gap_weights = 1.0 / scatter
         self.bounds = self._box(known)
@@ -105,6 +110,7 @@ class Priors:
         prior, precision = np.zeros_like(target.prior), np.zeros_like(target.precision)
         prior[6 : self._gaze_at] = said.expression[shapes]
         precision[6 : self._gaze_at] = 1.0 / (said.expression_spread[shapes] ** 2 + settings.expression_floor**2)
+        prior[self._brow_shapes], precision[self._brow_shapes] = target.prior[self._brow_shapes], settings.brow_precision
         angles, spread = said.gaze.reshape(-1), said.gaze_spread.reshape(-1)
         if self._model.has_jaw_joint:
             angles, spread = np.concatenate([angles, said.jaw]), np.concatenate([spread, said.jaw_spread])

@@ -102,6 +102,8 @@ class Target:
     """(3, 3): what the depths of the landmarks say of the head's rotation; None: nothing."""
     rotation_precision: Double | None = None
     """(3, 3), camera space, one over radians squared; given where `rotation` is."""
+    gap_weights: Double | None = None
+    """(Q,): one over the expected scatter of each of `LandmarkModel.gaps`, in one over inter-ocular distances; None: they are not asked."""
 
 
 class Linearizer:
@@ -115,13 +117,15 @@ class Linearizer:
         self._model = model
         self.huber_knee = huber_knee
         count, own, people = len(model.indices), model.frame_size, model.identity.shape[2]
+        rows = count + len(model.gaps)
         self._expression = np.ascontiguousarray(model.expression.transpose(2, 1, 0))
         self._identity = np.ascontiguousarray(model.identity.transpose(2, 1, 0))
         self._nobody = self._identity[:0]
         self._swinging = np.flatnonzero(model.joint_weights.any(1) | (model.has_jaw_joint & model.jaw_correctives.any((1, 2))))
-        self._columns = np.zeros((own + 1, 2, count), np.float32)
-        self._columns_shared = np.zeros((own + people + 2, 2, count), np.float32)
+        self._columns = np.zeros((own + 1, 2, rows), np.float32)
+        self._columns_shared = np.zeros((own + people + 2, 2, rows), np.float32)
         self._shaped, self._posed = np.zeros((3, count)), np.zeros((3, count))
+        self._whitening, self._no_weights = np.zeros(count), np.zeros(len(model.gaps))
         self._by_rest = np.zeros((2, 3, count), np.float32)
         self._jaw, self._jaw_by = np.eye(3), np.zeros((3, 3, 3))
         self._eyes, self._eyes_by = np.zeros((2, 3, 3)), np.zeros((2, 2, 3, 3))
@@ -129,9 +133,9 @@ class Linearizer:
         """(L,) distance to the target of the latest call, in inter-ocular distances."""
 
     def linearize(self, subject: Subject, rest: Rest, state: FrameState, target: Target, shared: bool = False) -> Float:
-        """(2 L, P + 1), or with `shared` (2 L, P + N + 1 + 1): columns are the frame's unknowns, then identity and log focal length, then the residual.
+        """(R, P + 1), or with `shared` (R, P + N + 1 + 1): columns are the frame's unknowns, then identity and log focal length, then the residual.
 
-        First the L rows of x, then those of y. The array is overwritten by the next call.
+        R = 2 (L + Q): x of the landmarks and of the gaps, then y of both. The array is overwritten by the next call.
         """
         model = self._model
         columns = self._columns_shared if shared else self._columns
@@ -143,10 +147,11 @@ class Linearizer:
         if model.has_jaw_joint:
             self._shaped += (model.jaw_correctives @ (self._jaw - np.eye(3)).reshape(-1)).T
         _pose(self._posed, self._shaped, self._swinging, model.joint_weights, rest.joints, self._jaw, self._eyes)
-        _project(
+        scale = _project(
             columns,
             self._by_rest,
             self.errors,
+            self._whitening,
             self._posed,
             rotation,
             state.translation,
@@ -174,6 +179,8 @@ class Linearizer:
         )
         _expand(columns[6:], self._by_rest, self._expression)
         _expand(columns[model.frame_size :], self._by_rest, self._identity if shared else self._nobody)
+        weights = self._no_weights if target.gap_weights is None else target.gap_weights / scale
+        _compare(columns, self._whitening, model.gaps, weights, self.huber_knee * scale)
         return columns.reshape(len(columns), -1).T
 
 
@@ -230,10 +237,11 @@ def _pose(posed: Double, shaped: Double, swinging: NDArray[np.intp], joint_weigh
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _project(
-    columns: Float, by_head: Float, errors: Double, posed: Double, rotation: Double, translation: Double, joints: Double, focal: float, target: Double,
-    weights: Double, knee: float, eye_distance: float, shared: bool,
-) -> None:  # fmt: skip
-    """Fills the columns (C, 2, L) of pose, residual and, if `shared`, focal length; the errors (L,); and `by_head` (2, 3, L), the derivative by `posed`."""
+    columns: Float, by_head: Float, errors: Double, whitening: Double, posed: Double, rotation: Double, translation: Double, joints: Double, focal: float,
+    target: Double, weights: Double, knee: float, eye_distance: float, shared: bool,
+) -> float:  # fmt: skip
+    """Fills the columns (C, 2, L or more) of pose, residual and, if `shared`, focal length; the errors (L,); what each landmark was multiplied with, (L,); and
+    `by_head` (2, 3, L), the derivative by `posed`. Returns the distance between the eyes in picture coordinates."""
     scale = _seen_eye_distance(rotation, translation, joints, focal, eye_distance)
     last = columns.shape[0] - 1
     for landmark in range(errors.shape[0]):
@@ -247,6 +255,7 @@ def _project(
         error = np.sqrt(off_x * off_x + off_y * off_y) / scale
         errors[landmark] = error
         weight = weights[landmark] / scale * np.sqrt(min(1.0, knee / max(error, 1e-9)))
+        whitening[landmark] = weight
         by_side, by_depth_x, by_depth_y = weight * focal * nearness, weight * across * nearness, weight * down * nearness
         columns[0, 0, landmark], columns[0, 1, landmark] = by_depth_x * y, by_depth_y * y + by_side * z
         columns[1, 0, landmark], columns[1, 1, landmark] = by_side * z - by_depth_x * x, -by_depth_y * x
@@ -260,6 +269,7 @@ def _project(
             by_head[1, c, landmark] = -by_side * rotation[1, c] + by_depth_y * rotation[2, c]
         if shared:
             columns[last - 1, 0, landmark], columns[last - 1, 1, landmark] = weight * across, weight * down
+    return scale
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -318,8 +328,25 @@ def _expand(columns: Float, by_rest: Float, basis: Float) -> None:
         along_x, along_y, along_z = basis[k, 0], basis[k, 1], basis[k, 2]
         for i in range(2):
             column, by_x, by_y, by_z = columns[k, i], by_rest[i, 0], by_rest[i, 1], by_rest[i, 2]
-            for landmark in range(column.shape[0]):
+            for landmark in range(by_x.shape[0]):
                 column[landmark] = by_x[landmark] * along_x[landmark] + by_y[landmark] * along_y[landmark] + by_z[landmark] * along_z[landmark]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _compare(columns: Float, whitening: Double, gaps: NDArray[np.int32], weights: Double, knee: float) -> None:
+    """Fills the rows (C, 2, L:) of the gaps: how much farther the first landmark of each pair is off than the second."""
+    last, count = columns.shape[0] - 1, whitening.shape[0]
+    for gap in range(gaps.shape[0]):
+        one, other = gaps[gap, 0], gaps[gap, 1]
+        share_one, share_other = 0.0, 0.0
+        if whitening[one] > 0.0 and whitening[other] > 0.0:
+            share_one, share_other = 1.0 / whitening[one], 1.0 / whitening[other]
+        off_x = share_one * columns[last, 0, one] - share_other * columns[last, 0, other]
+        off_y = share_one * columns[last, 1, one] - share_other * columns[last, 1, other]
+        weight = weights[gap] * np.sqrt(min(1.0, knee / max(np.sqrt(off_x * off_x + off_y * off_y), 1e-9)))
+        for column in range(last + 1):
+            for i in range(2):
+                columns[column, i, count + gap] = weight * (share_one * columns[column, i, one] - share_other * columns[column, i, other])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
