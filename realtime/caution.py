@@ -11,7 +11,7 @@ from realtime.confidence import Confidence
 from realtime.continuity import Continuity, ContinuitySettings
 from realtime.one_euro import LONGEST_GAP_S, Double
 
-MOUTH, EYES = ("mouth", "jaw", "jaw_joint"), ("brows", "lids", "gaze")
+MOUTH, EYES = ("mouth", "jaw", "jaw_joint"), ("brows", "lids", "gaze", "contact")
 """Groups of expression shapes, and parts of the tail; the others go with the pose."""
 POSE = ("turn", "lean")
 """What has mass: over a break it is taken to move on."""

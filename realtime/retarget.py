@@ -18,6 +18,7 @@ from realtime.best_frame import BestFrame, BestSettings
 from realtime.caution import Caution, CautionSettings
 from realtime.confidence import SURE, Confidence
 from realtime.errors import Unprocessable
+from realtime.eye_contact import EyeContactSettings, contact_gaze, nearness
 from realtime.lids import Lids, LidSettings
 from realtime.neutral import Neutral, RestPose, RestSettings, face_at, sight
 from realtime.one_euro import Double, OneEuroFilter, OneEuroSettings
@@ -30,7 +31,7 @@ from realtime.user_gains import UserGains
 NECK_OFFSET_M = (0.0, 0.0656, 0.0255)
 """From the root joint to the neck joint of the open head."""
 LEAST_NECK_ROOM_RAD = 0.05
-TAIL = {"turn": 3, "gaze": 4, "lean": 3, "jaw_joint": 3}
+TAIL = {"turn": 3, "gaze": 4, "lean": 3, "jaw_joint": 3, "contact": 1}
 """What follows the driver's expression in the vector that is smoothed and blended, with sizes."""
 
 
@@ -89,6 +90,7 @@ class RetargetSettings:
     rest: RestSettings = field(default_factory=RestSettings)
     best: BestSettings = field(default_factory=BestSettings)
     lids: LidSettings = field(default_factory=LidSettings)
+    eye_contact: EyeContactSettings = field(default_factory=EyeContactSettings)
     presence: PresenceSettings = field(default_factory=PresenceSettings)
     caution: CautionSettings = field(default_factory=CautionSettings)
     own: OwnSettings = field(default_factory=OwnSettings)
@@ -224,7 +226,7 @@ class Retargeter:
     def _as_it_is(self, params: HeadParams, at_s: float) -> Double:
         """The avatar's own person; should it turn out that they sit elsewhere than it seemed, what is shown is eased over."""
         before = self._own_path.place
-        live = self._own_path.drive(params, at_s, self._avatar) - self._rest_drive
+        live = np.append(self._own_path.drive(params, at_s, self._avatar), 0.0) - self._rest_drive
         if before is not None and self._own_path.place is not before:
             self._left, self._switched_s = self._shown, at_s
         return live
@@ -275,17 +277,18 @@ class Retargeter:
         turn = to_axis_angle(to_matrix(frame.turn) @ to_matrix(rest.turn).T)
         lean = (frame.neck_at - rest.neck_at) / max(-rest.neck_at[2], 0.05)
         tail = (gains.turn * turn, gains.gaze * (frame.gaze - rest.gaze), gains.lean * lean, gains.jaw * (frame.jaw - rest.jaw))
+        near = nearness(frame, rest, self._settings.eye_contact)
         driven = self._gains * expression
         if len(self._lids.blinks):
             driven[self._lids.blinks] = self._lids.closure(frame.expression, elapsed_s)
-        return np.concatenate([driven, *tail])
+        return np.concatenate([driven, *tail, [near]])
 
     def _to_avatar(self, drive: Double) -> HeadParams:
         avatar, settings, rest = self._avatar, self._settings, self._rest_shown
         soft = settings.soft_share
         if self._own:
             drive = drive + self._rest_drive
-        turn, gaze, lean, jaw = (drive[self._slices[name]] for name in TAIL)
+        turn, gaze, lean, jaw, contact = (drive[self._slices[name]] for name in TAIL)
         driven = drive[: len(self._names)].copy()
         if not self._own:
             self._lids.resolve(driven)
@@ -307,14 +310,21 @@ class Retargeter:
         turn = self._as_it_looks(turn, translation)
         stiff = not np.any(avatar.rotation_limit)
         bent = soft_limit((1.0 if stiff else settings.neck_share) * turn, avatar.neck_room(turn), soft)
-        look = soft_limit(gaze + rest.gaze.reshape(-1), np.tile(avatar.gaze_limit, 2), soft)
+        root, neck = soft_limit(turn - bent, avatar.rotation_limit, soft), to_matrix(bent) @ to_matrix(rest.neck)
+        look = self._looking(gaze, float(contact[0]), to_matrix(root) @ neck, translation)
         return replace(
             made,
-            rotation=soft_limit(turn - bent, avatar.rotation_limit, soft).astype(np.float32),
-            neck=to_axis_angle(to_matrix(bent) @ to_matrix(rest.neck)).astype(np.float32),
-            gaze=look.reshape(2, 2).astype(np.float32),
+            rotation=root.astype(np.float32),
+            neck=to_axis_angle(neck).astype(np.float32),
+            gaze=soft_limit(look, np.tile(avatar.gaze_limit, 2), soft).reshape(2, 2).astype(np.float32),
             translation=translation.astype(np.float32),
         )
+
+    def _looking(self, gaze: Double, contact: float, head: Double, place: Double) -> Double:
+        """(4,) `gaze` beyond the avatar's at rest, drawn to its viewer by the share `contact`."""
+        rest, seat = self._rest_shown, self._avatar.default_translation.astype(np.float64)
+        free = gaze + rest.gaze.reshape(-1)
+        return free + np.clip(contact, 0.0, 1.0) * (contact_gaze(head, place, to_matrix(rest.neck), seat, rest.gaze.reshape(-1).astype(np.float64)) - free)
 
     def _as_it_looks(self, turn: Double, translation: Double) -> Double:
         """(3,) the rotation that looks like `turn` (3,) straight ahead, for an avatar at `translation`."""

@@ -15,6 +15,7 @@ OTHER_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=3.0, derivative_cutoff_hz
 TURN_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=10.0, derivative_cutoff_hz=4.0, quiet=0.0015)
 GAZE_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=8.0, derivative_cutoff_hz=4.0)
 LEAN_FILTER = OneEuroSettings(min_cutoff_hz=1.0, beta=15.0, derivative_cutoff_hz=3.0)
+CONTACT_FILTER = OneEuroSettings(min_cutoff_hz=1.5, beta=3.0, derivative_cutoff_hz=4.0)
 JAW_JOINT_FILTER = OneEuroSettings(min_cutoff_hz=2.0, beta=24.0, derivative_cutoff_hz=6.0)
 
 
@@ -32,6 +33,7 @@ class Smoothing:
     gaze: OneEuroSettings = GAZE_FILTER
     lean: OneEuroSettings = LEAN_FILTER
     jaw_joint: OneEuroSettings = JAW_JOINT_FILTER
+    contact: OneEuroSettings = CONTACT_FILTER
 
 
 OWN_SMOOTHING = Smoothing(
