@@ -16,6 +16,8 @@ from realtime.backgrounds import GREEN
 from realtime.errors import NotFound
 from realtime.packets import Tracking
 from realtime.virtualcam import __main__ as entry
+from realtime.virtualcam import feed
+from realtime.virtualcam import webcam as webcam_module
 from realtime.virtualcam.device import DEVICE_HELP, VirtualCamera
 from realtime.virtualcam.feed import DeviceError, Newest, Source
 from realtime.virtualcam.local import LocalSource
@@ -36,6 +38,13 @@ LOUD = (230, 20, 220)
 def machine() -> Iterator[Machine]:
     with fake_backend() as machine:
         yield machine
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cameras that went away are looked for more often."""
+    for module in (feed, webcam_module):
+        monkeypatch.setattr(module, "RETRY_S", 0.3)
 
 
 @pytest.fixture
