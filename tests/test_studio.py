@@ -392,6 +392,18 @@ async def test_a_video_that_nobody_used_is_forgotten(tmp_path: Path, monkeypatch
         assert (await studio.get(f"/studio/uploads/{used['upload']}"))["state"] == "good"
 
 
+async def test_too_many_videos_that_nobody_uses(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_UNUSED", 2)
+    first = await studio.made()
+    waiting = [await studio.checked() for _ in range(2)]
+    response = await studio.send()
+    assert "2 videos wait" in await refusal(response, 503)
+    assert int(response.headers["Retry-After"]) > 0
+    assert (await studio.http.delete(f"/studio/uploads/{waiting[0]['id']}")).status == 204
+    assert (await studio.checked())["state"] == "good"
+    assert (await studio.get(f"/studio/uploads/{first['upload']}"))["state"] == "good"
+
+
 async def test_a_locked_database_is_told_and_waited_for(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await studio.begin(b"slow")
     await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))

@@ -29,6 +29,7 @@ export class JobList {
     this.finished = finished;
     this.root = byId('jobs');
     this.section = byId('jobs-section');
+    this.title = byId('jobs-title');
   }
 
   /** Watches what is remembered, from now on. */
@@ -75,7 +76,7 @@ export class JobList {
     this.jobs.set(job.id, job);
     const card = this.cards.get(job.id) ?? this.addCard(job);
     card.update(job);
-    this.section.hidden = false;
+    this.showSection();
     if (before?.state === job.state) return;
     if (before) announce(`${job.name}: ${stateOf(job)}`);
     if (job.state === 'done') {
@@ -131,7 +132,12 @@ export class JobList {
     this.cards.get(id)?.element.remove();
     this.cards.delete(id);
     this.jobs.delete(id);
+    this.showSection();
+  }
+
+  showSection() {
     this.section.hidden = this.cards.size === 0;
+    this.title.textContent = [...this.jobs.keys()].every((id) => this.isOver(id)) ? JOB.titles.over : JOB.titles.making;
   }
 }
 

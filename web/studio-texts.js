@@ -97,6 +97,7 @@ export const STAGES = {
 };
 
 export const JOB = {
+  titles: { making: 'In the making', over: 'Just now' },
   queued: 'Waits in the queue, number {position}',
   running: '{stage}',
   done: 'Ready',

@@ -51,7 +51,7 @@ async def run(command: Sequence[str], hear: Callable[[str], None]) -> Outcome:
         start_new_session=True,
         limit=LINE_BYTES,
     )
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # Windows has none
         os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
     errors: deque[str] = deque(maxlen=KEPT_LINES)
     readers = asyncio.gather(_read(process.stdout, hear), _read(process.stderr, errors.append))
@@ -61,9 +61,17 @@ async def run(command: Sequence[str], hear: Callable[[str], None]) -> Outcome:
     finally:
         readers.cancel()
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
         await asyncio.shield(_reaped(process))
     return Outcome(code, tuple(errors))
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """With all that it started, where the system has process groups."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 async def _reaped(process: asyncio.subprocess.Process) -> None:

@@ -75,7 +75,8 @@ def error_in(outcome: Outcome) -> str:
         return "\n".join(lines[begins[-1] :]).removeprefix("error: ").strip()
     if outcome.code < 0:
         return f"It was ended by the system (signal {-outcome.code}), perhaps for want of memory. Close other programs, then try again."
-    return f"It failed without saying why (exit status {outcome.code}); the lines below say more."
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "without a word")
+    return f"Training ended with exit status {outcome.code}: {last}"
 
 
 def _json_in(lines: Sequence[str]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 4
 """Uploads that come in at the same time."""
+MOST_UNUSED = 20
+"""Videos that nobody has made an avatar of yet."""
 RETRY_AFTER_S = 10
 FORGOTTEN_S = 24 * 3600.0
 """An upload that nobody made an avatar of is deleted after a day."""
@@ -73,6 +75,7 @@ class Uploads:
         folder = self._folder / upload.id
         try:
             await self.forget_old()
+            await self._check_room()
             folder.mkdir()
             size = await receive(read, announced, self.max_bytes, self.path(upload), "video")
             looked = await self._trainer.probe(self.path(upload))
@@ -101,10 +104,17 @@ class Uploads:
 
     async def forget_old(self) -> None:
         """Deletes what nobody made an avatar of for a day."""
-        used = {job.upload for job in await self._store.jobs()}
-        old = [each.id for each in await self._store.uploads() if each.id not in used and each.created < self._now() - FORGOTTEN_S]
+        old = [each.id for each in await self._unused() if each.created < self._now() - FORGOTTEN_S]
         await self._store.drop(uploads=old)
         await erase(*(self._folder / id for id in old))
+
+    async def _unused(self) -> list[Upload]:
+        used = {job.upload for job in await self._store.jobs()}
+        return [upload for upload in await self._store.uploads() if upload.id not in used]
+
+    async def _check_room(self) -> None:
+        if len(await self._unused()) >= MOST_UNUSED:
+            raise ServerFull(f"{MOST_UNUSED} videos wait here for somebody to make an avatar of them; delete one, or try again tomorrow", RETRY_AFTER_S)
 
     async def _check(self, upload: Upload) -> None:
         async with self._checking:
