@@ -83,7 +83,7 @@ export const SOURCES = {
     start: 'Start video',
     asking: { label: 'Opening', title: 'Opening the video', text: 'It begins in a moment.' },
     idle: { title: 'A video moves. Your avatar moves.', text: (/** @type {string} */ name) => `Start the video, and ${name} follows the face in it.` },
-    privacy: 'The file stays here. Its picture goes to this server only, as your camera’s would.',
+    privacy: 'The file stays here. Its picture goes to this server only, as your camera’s would. Keep this tab in sight while it plays.',
     preview: 'The video, seen by you only',
   },
   sliders: {
