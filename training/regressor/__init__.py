@@ -10,6 +10,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from training.progress import Progress
 from training.regressor.residuals import Residuals
 from training.regressor.samples import Samples
 
+if TYPE_CHECKING:
+    from training.regressor.learn import LearnSettings
+
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 RESIDUALS = ASSETS / "landmark_residuals.npz"
 PAINTED_HEAD = "open head"
@@ -35,7 +39,16 @@ RESIDUALS_FROM = 8000
 """Samples."""
 
 
-def make_regressor(head_file: Path, out: Path | None, painted: int, samples: int, folder: Path, threads: int, progress: Progress) -> dict[str, float]:
+def make_regressor(
+    head_file: Path,
+    out: Path | None,
+    painted: int,
+    samples: int,
+    folder: Path,
+    threads: int,
+    progress: Progress,
+    settings: LearnSettings | None = None,
+) -> dict[str, float]:
     """Writes the regressor of a head; returns its figures on people whom it never saw.
 
     Args:
@@ -63,8 +76,9 @@ def make_regressor(head_file: Path, out: Path | None, painted: int, samples: int
         from training.regressor.projected import project
 
         taught = project(head, Residuals.load(RESIDUALS), FaceLandmarker(weight_path("face_landmarker.task"), 1), samples, progress)
-    learned = learn.learn(head, taught, progress)
-    unseen = taught.pick(learn.watched_people(taught.person, learn.LearnSettings().watched_share))
+    chosen = settings or learn.LearnSettings()
+    learned = learn.learn(head, taught, progress, chosen)
+    unseen = taught.pick(learn.watched_people(taught.person, chosen.watched_share))
     found = figures(learned, head, unseen)
     try:
         write_regressor(out or beside(head_file), learned)

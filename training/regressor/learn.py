@@ -30,6 +30,8 @@ Int = NDArray[np.int32]
 RIGHT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 LEFT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 LEAST_SCALE = 1e-3
+UNEVEN = 0.1
+"""Mean distance of a landmark of the mean face from its partner's mirror image, in the size of a face, past which there is no telling left from right."""
 LEAST_SPREAD = 0.01
 
 
@@ -136,7 +138,7 @@ def partners(features: Float) -> Int:
     mean = features[:, : 3 * len(SEEN)].mean(0).reshape(-1, 3)
     apart = np.linalg.norm((mean * (-1.0, 1.0, 1.0))[:, None] - mean[None], axis=2)
     _, partner = linear_sum_assignment(apart)
-    if (partner[partner] != np.arange(len(partner))).any():
+    if (partner[partner] != np.arange(len(partner))).any() or apart[np.arange(len(partner)), partner].mean() > UNEVEN:
         raise ValueError("the samples' mean face should be nearly even; more samples are needed to tell left from right")
     return partner.astype(np.int32)
 

@@ -109,7 +109,7 @@ def _person(face: _Face, residuals: Residuals, landmarker: FaceLandmarker, perso
     shots = [_acting(head, random_frame(head, resting, focal, rng), rng) for _ in range(FRAMES_A_PERSON)]
     camera = np.stack([face.landmarks(shot) for shot in shots])
     nearness = focal / np.maximum(-camera[..., 2], 1e-3)
-    flat = np.stack([camera[..., 0] * nearness, -camera[..., 1] * nearness, -(camera[..., 2] - camera[..., 2].mean(1, keepdims=True)) * nearness], -1)
+    flat = np.stack([camera[..., 0] * nearness, -camera[..., 1] * nearness, _depths(camera, nearness)], -1)
     landmarks = np.zeros((len(shots), LANDMARK_COUNT, 3), np.float32)
     landmarks[:, SEEN] = flat
     rotation = np.stack([to_matrix(shot.rotation) @ to_matrix(shot.neck) for shot in shots])
@@ -126,6 +126,14 @@ def _person(face: _Face, residuals: Residuals, landmarker: FaceLandmarker, perso
         identity=np.stack([shot.identity for shot in shots]),
         person=np.full(len(shots), person, np.int32),
     )
+
+
+def _depths(camera: Double, nearness: Double) -> Double:
+    """(N, M) as the tracker gives them: along the line of sight to the face, in the picture's scale, smaller is nearer."""
+    middle = camera.mean(1, keepdims=True)
+    sight = -middle / np.linalg.norm(middle, axis=2, keepdims=True)
+    depths: Double = -((camera - middle) * sight).sum(2) * nearness.mean(1, keepdims=True)
+    return depths
 
 
 def _missed(flat: Double, rotation: Double, shown: Shown, residuals: Residuals, focal: float, rng: np.random.Generator) -> Double:
