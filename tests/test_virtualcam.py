@@ -5,9 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,13 +20,14 @@ from realtime.backgrounds import GREEN
 from realtime.errors import NotFound
 from realtime.packets import Tracking
 from realtime.virtualcam import __main__ as entry
-from realtime.virtualcam import feed
+from realtime.virtualcam import feed, local
 from realtime.virtualcam import webcam as webcam_module
 from realtime.virtualcam.device import DEVICE_HELP, VirtualCamera
 from realtime.virtualcam.feed import DeviceError, Newest, Source
 from realtime.virtualcam.local import LocalSource
 from realtime.virtualcam.options import Options, Size
 from realtime.virtualcam.picture import QUIET, SHAPE, Picture, card, colour_of
+from realtime.virtualcam.webcam import WebcamFrame
 from tests.clips import write_video
 from tests.faces import moving_portrait
 from tests.fakes import BRIGHT, DARK, DRIVEN_LUMA, PLACEHOLDER_LUMA, FakeFactory, read_stamp
@@ -127,6 +132,76 @@ def test_errors_and_lost_faces_show_no_webcam_pixel(machine: Machine, factory: F
         camera.shows(is_resting if factory.behaviours[0].crash else is_driven, "an avatar")
         camera.until(lambda: len(machine.pictures) > 20, "some pictures")
     assert no_webcam_pixel([*machine.pictures, *camera.newest.given])
+
+
+@dataclass
+class Capture:
+    """In the place of OpenCV's: gives `frames` pictures and then fails, or hangs until the test ends."""
+
+    frames: int
+    hangs: bool = False
+    present: bool = True
+    opened: list[int] = field(default_factory=list)
+    released: int = 0
+    go_on: threading.Event = field(default_factory=threading.Event)
+    _left: int = 0
+
+    def __call__(self, number: int) -> Capture:
+        self.opened.append(number)
+        self._left = self.frames
+        return self
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return self.present
+
+    def set(self, setting: int, value: float) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, Picture | None]:
+        time.sleep(0.01)
+        self._left -= 1
+        if self._left < 0 and self.hangs:
+            self.go_on.wait()
+        return (True, np.full((48, 64, 3), LOUD[::-1], np.uint8)) if self._left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+def test_a_webcam_that_is_unplugged_is_opened_again(machine: Machine, factory: FakeFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = Capture(frames=20)
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    with running(machine, options("3")) as camera:
+        camera.shows(is_driven, "the driven avatar")
+        camera.until(lambda: "camera 3 gives no more pictures" in camera.lines.text, "the loss")
+        capture.present = False
+        camera.until(lambda: len(capture.opened) > 3, "more looks at the camera")
+        camera.shows(is_resting, "the avatar at rest")
+        capture.present = True
+        camera.until(lambda: "the webcam is back" in camera.lines.text, "the webcam")
+        camera.shows(is_driven, "the driven avatar")
+    assert set(capture.opened) == {3}
+    assert capture.released == len(capture.opened)
+    assert no_webcam_pixel([*machine.pictures, *camera.newest.given])
+
+
+def test_a_webcam_that_hangs_lets_the_avatar_rest(machine: Machine, factory: FakeFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = Capture(frames=20, hangs=True)
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    monkeypatch.setattr(local, "SILENCE_S", 0.3)
+    try:
+        with running(machine, options("0")) as camera:
+            camera.shows(is_driven, "the driven avatar")
+            camera.until(lambda: "the webcam has gone quiet" in camera.lines.text, "the silence")
+            camera.shows(is_resting, "the avatar at rest")
+            capture.go_on.set()
+    finally:
+        capture.go_on.set()
+
+
+def test_frames_of_a_webcam_are_rgb() -> None:
+    frame = WebcamFrame(np.full((2, 2, 3), LOUD[::-1], np.uint8), True, 0.0, 0.0)
+    assert frame.to_rgb()[0, 0].tolist() == list(LOUD)
 
 
 def test_a_wide_camera_shows_the_avatar_in_its_middle(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
