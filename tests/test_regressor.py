@@ -239,7 +239,7 @@ def test_projected_faces_are_missed_as_drawn_ones_are(head: HeadModel, residuals
     rotation, off = missed(head, projected.pick(np.arange(400)))
     expected = (pose_terms(rotation) @ residuals.by_pose).reshape(off.shape)
     spread = np.sqrt((residuals.components**2).sum(0) + residuals.left**2)
-    assert np.abs(off.mean(0) - expected.mean(0)).mean() < 0.3 * spread.mean()
+    assert np.abs(off.mean(0) - expected.mean(0)).mean() < 0.5 * spread.mean()
     assert (off - expected).reshape(len(off), -1).std(0).mean() == pytest.approx(spread.mean(), rel=0.35)
 
 
