@@ -60,7 +60,9 @@ def picture(page: Page) -> NDArray[np.uint8]:
 
 def decoded(image: bytes) -> NDArray[np.uint8]:
     """A PNG as (height, width, 3) RGB."""
-    return np.asarray(cv2.cvtColor(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def response_ms(page: Page, unit: str, values: list[float], wait_ms: int = 300) -> list[float | None]:
