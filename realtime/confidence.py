@@ -69,8 +69,10 @@ class ConfidenceSettings:
     """Time constants with which the usual sharpness follows a sharper and a less sharp picture: a camera that stays blurred is believed in the end."""
     covered: tuple[float, float] = (0.22, 0.40)
     """Difference of a part from what it was before the picture broke off."""
-    cover_s: float = 6.0
-    """After so long the new look is what the face looks like."""
+    mouth_s: float = 3.0
+    """After so long the new look is what the mouth looks like,"""
+    eyes_s: float = 1.5
+    """or the eyes: they are rarely covered for long, and nothing is as odd as eyes that do not move."""
     least_contrast: float = 8.0
     """Grey levels. In a darker picture noise makes the differences: nothing is said of covers and sharpness."""
     presence: tuple[float, float] = (0.98, 0.55)
@@ -93,6 +95,7 @@ class ConfidenceMeter:
         self._was_clear = 1.0
         self._before: Look | None = None
         self._before_s = 0.0
+        self._hit = (False, False)
 
     def look(self, image: Image, landmarks: NDArray[np.floating] | None, presence: float, at_s: float) -> Confidence:
         """Of the frame at time `at_s` (seconds): (H, W, 3) uint8 RGB, (478, 3) in its pixels and the landmark network's own confidence, 0…1."""
@@ -104,25 +107,28 @@ class ConfidenceMeter:
         self._at_s = at_s
         last = self._last if 0.0 <= elapsed < 0.5 else None
         self._last = seen
-        broke = 0.0 if last is None else self._break(last, seen, self._was_clear)
+        broke = 0.0 if last is None else self._break(last, seen)
         self._broke = max(broke, self._broke - max(elapsed, 0.0) / self._settings.broken_s)
-        if broke > 0.5 and last is not None:
-            if self._before is None:
-                self._before, self._before_s = last, at_s
-            elif difference(self._before, seen).mean() < difference(self._before, last).mean():
-                self._before = None
         clear = self._clear(seen, elapsed if last is not None else 0.0) * doubt(presence, self._settings.presence)
         self._was_clear = clear
         mouth, eyes = self._uncovered(seen, at_s)
         return Confidence(clear, mouth, eyes, 1.0 - self._broke)
 
-    def _break(self, last: Look, seen: Look, was_clear: float) -> float:
+    def _break(self, last: Look, seen: Look) -> float:
+        """0…1, how far the picture breaks off between two frames; notes what may be covered from now on, or is no longer."""
         settings = self._settings
-        change = difference(last, seen) / (1.0 + (1.0 - was_clear) * settings.unclear_changes) - settings.moved_changes * moved(last, seen)
-        parts = ((WHOLE, settings.whole_change), (MOUTH, settings.mouth_change), (EYES, settings.eyes_change))
-        breaks = [1.0 - doubt(float(change[part].mean()), limits) for part, limits in parts]
+        unsteady = 1.0 + (1.0 - self._was_clear) * settings.unclear_changes
+        change = difference(last, seen) / unsteady - settings.moved_changes * moved(last, seen)
+        parts = ((MOUTH, settings.mouth_change), (EYES, settings.eyes_change), (WHOLE, settings.whole_change))
+        mouth, eyes, whole = (1.0 - doubt(float(change[part].mean()), limits) for part, limits in parts)
         sharper = abs(np.log(max(seen.sharpness, 1e-6) / max(last.sharpness, 1e-6)))
-        return max(*breaks, 1.0 - doubt(float(sharper), settings.sharpness_change))
+        smeared = 1.0 - doubt(float(sharper), settings.sharpness_change)
+        if self._before is not None:
+            if max(mouth, eyes, whole) > 0.5 and difference(self._before, seen).mean() < difference(self._before, last).mean():
+                self._before = None
+        elif smeared < 0.5 < max(mouth, eyes, whole):
+            self._before, self._before_s, self._hit = last, self._at_s, (mouth > 0.0, eyes > 0.0)
+        return max(mouth, eyes, whole, smeared)
 
     def _clear(self, seen: Look, elapsed_s: float) -> float:
         """How sharp the picture is, against the usual."""
@@ -136,14 +142,14 @@ class ConfidenceMeter:
         return doubt(seen.sharpness / max(self._usual, 1e-6), settings.blurred)
 
     def _uncovered(self, seen: Look, at_s: float) -> tuple[float, float]:
-        """Of the mouth and the eyes: how much they look as they did before the picture broke off."""
-        settings, before = self._settings, self._before
+        """Of the mouth and the eyes: where they changed when the picture broke off, how much they look as they did before."""
+        settings, before, since = self._settings, self._before, at_s - self._before_s
         if before is None:
             return 1.0, 1.0
-        change = difference(before, seen)
-        mouth, eyes = (doubt(float(change[part].mean()), settings.covered) for part in (MOUTH, EYES))
-        dark = min(before.contrast, seen.contrast) < settings.least_contrast
-        if dark or not 0.0 <= at_s - self._before_s < settings.cover_s or min(mouth, eyes) == 1.0:
+        change, dark = difference(before, seen), min(before.contrast, seen.contrast) < settings.least_contrast
+        cases = zip((MOUTH, EYES), self._hit, (settings.mouth_s, settings.eyes_s), strict=True)
+        mouth, eyes = (doubt(float(change[part].mean()), settings.covered) if hit and 0.0 <= since < limit_s else 1.0 for part, hit, limit_s in cases)
+        if dark or min(mouth, eyes) == 1.0:
             self._before = None
             return 1.0, 1.0
         return mouth, eyes

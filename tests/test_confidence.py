@@ -80,7 +80,7 @@ def test_a_cover_is_noticed_when_it_comes_and_when_it_goes() -> None:
 
 
 def test_a_cover_that_stays_becomes_the_face() -> None:
-    after = round(ConfidenceSettings().cover_s / FRAME_S) + 2
+    after = round(ConfidenceSettings().mouth_s / FRAME_S) + 2
     sure = watch([(painted(), landmarks())] * 5 + [(covered(painted()), landmarks())] * (after + 10))
     assert sure[20].mouth < 0.1
     assert sure[-1].pose == 1.0
