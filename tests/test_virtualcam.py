@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 from models.yuv import planes
 from realtime.backgrounds import GREEN
 from realtime.errors import NotFound
+from realtime.gallery import SHIPPED
 from realtime.packets import Tracking
 from realtime.virtualcam import __main__ as entry
 from realtime.virtualcam import feed, local
@@ -252,10 +254,14 @@ def test_without_an_avatar_it_ends(machine: Machine, factory: FakeFactory, webca
     assert machine.closed == 1
 
 
-def test_an_unknown_avatar_is_named(machine: Machine, webcam: Path) -> None:
-    with running(machine, options(webcam, avatar="nobody")) as camera:
+def test_avatars_of_ones_own_and_of_the_studio_are_there(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (("avatars", "anna"), ("studio/avatars", "berta")):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(SHIPPED / "theo.avatar", tmp_path / folder / f"{name}.avatar")
+    with running(machine, options("0", avatar="nobody")) as camera:
         assert camera.ends() == 2
-    assert "no such avatar; there are mara" in camera.lines.text
+    assert "there are anna, berta, mara" in camera.lines.text
 
 
 def test_ctrl_c_ends_it_cleanly() -> None:

@@ -59,11 +59,14 @@ def make_source(options: Options, newest: Newest, say: Callable[[str], None]) ->
         from realtime.virtualcam.remote import RemoteSource
 
         return RemoteSource(options.session, options, newest, say)
+    from realtime.config import ServerConfig
     from realtime.gallery import OWN, SHIPPED, Gallery, scan
     from realtime.reenactor import StageFactory, load_avatar
+    from realtime.studio.studio import settings_of
     from realtime.virtualcam.local import LocalSource
 
-    gallery = Gallery(scan([*(options.avatars_dirs or (OWN,)), SHIPPED], date.today()), options.avatar, load_avatar)
+    studio = settings_of(ServerConfig()).avatars
+    gallery = Gallery(scan([*(options.avatars_dirs or (OWN,)), studio, SHIPPED], date.today()), options.avatar, load_avatar)
     return LocalSource(options, StageFactory(gallery.load, gallery.default_id, options.size.avatar), gallery.default_id, newest, say)
 
 
