@@ -437,6 +437,27 @@ async def test_a_database_that_is_none(tmp_path: Path) -> None:
         assert (await studio.http.get("/avatars")).status == 200
 
 
+async def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "studio").touch()
+    async with studio_client(tmp_path) as studio:
+        assert "cannot be written" in (await studio.get("/studio/info"))["problem"]
+        assert "--studio-dir" in await refusal(await studio.send(), 503)
+        assert (await studio.http.get("/avatars")).status == 200
+
+
+async def test_without_training_the_gallery_is_still_looked_after(tmp_path: Path) -> None:
+    program = tmp_path / "python-without"
+    program.write_text("#!/bin/sh\necho 'error: Training is not installed here. Run once: make install-train' >&2\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    async with studio_client(tmp_path, python=str(program)) as studio:
+        info = await studio.until("/studio/info", lambda now: bool(now["problem"]))
+        assert "make install-train" in info["problem"]
+        assert "make install-train" in await refusal(await studio.send(), 503)
+        assert (await studio.http.post("/studio/avatars", data=io.BytesIO((SHIPPED / "ama.avatar").read_bytes()))).status == 201
+    async with studio_client(tmp_path, python=str(tmp_path / "nothing")) as studio:
+        assert "cannot be started" in (await studio.until("/studio/info", lambda now: bool(now["problem"])))["problem"]
+
+
 async def test_on_an_open_network_only_the_holder_of_the_key_may_change_an_avatar(tmp_path: Path) -> None:
     async with studio_client(tmp_path, trusting=False) as studio:
         job = await studio.made()

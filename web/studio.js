@@ -24,6 +24,7 @@ async function open() {
     info = await fetchInfo();
   } catch (error) {
     const absent = /** @type {any} */ (error).status === 404;
+    shelf.root.parentElement.hidden = absent;
     maker.open({ problem: absent ? FAILURES.closed : FAILURES.offline, max_upload_bytes: 0 });
     if (!absent) setTimeout(open, AGAIN_MS);
     return;
