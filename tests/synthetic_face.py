@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from models.head import LANDMARK_COUNT, HeadModel, HeadParams
 from models.landmarker import COEFFICIENT_NAMES
+from models.solving.landmark_model import LID_GAPS, LIP_GAPS
 from realtime.packets import FaceObservation, Tracking
 
 Float = NDArray[np.float32]
@@ -67,6 +68,8 @@ def synthetic_head(jaw_joint: bool = False, seed: int = 0) -> HeadModel:
     landmark_faces = rng.choice(len(faces), LANDMARK_COUNT).astype(np.int32)
     landmark_faces[468:473] = len(faces) + len(eye_faces) + np.arange(5)
     landmark_faces[473:] = len(faces) + np.arange(5)
+    for one, other in LIP_GAPS + LID_GAPS:
+        landmark_faces[other] = landmark_faces[one]
     landmark_faces[7] = -1
     barycentrics = rng.dirichlet((2.0, 2.0, 2.0), LANDMARK_COUNT).astype(np.float32)
     spread = np.full(LANDMARK_COUNT, 0.02, np.float32)

@@ -66,7 +66,8 @@ def test_unusable_landmarks_are_left_out(head: HeadModel) -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_jacobian_equals_finite_differences(head: HeadModel, shared: bool) -> None:
-    """Every column, against moving that unknown a little; robust weights off, and joints at rest for the identity (whose pull on them is left out)."""
+    """Every column, against moving that unknown a little; gaps do not ask the pose. Robust weights off, joints at rest for the identity (whose pull on them is
+    left out)."""
     model = landmark_model(head, 12)
     state = state_of(model)
     if shared:
@@ -106,6 +107,8 @@ def test_jacobian_equals_finite_differences(head: HeadModel, shared: bool) -> No
 
     for column in range(rows.shape[1] - 1):
         slope = whitened(seen(column, tiny) - seen(column, -tiny)) / (2.0 * tiny)
+        if column < 6:
+            slope.reshape(2, -1)[:, len(points) :] = 0.0
         assert rows[:, column] == pytest.approx(slope, abs=2e-5 * max(1.0, float(np.abs(slope).max()))), column
 
 

@@ -18,6 +18,8 @@ from models.solving.landmark_model import Float, LandmarkModel
 
 Double = NDArray[np.float64]
 
+POSE = 6
+"""Unknowns of the pose, the first ones."""
 NEAREST_M = 0.02
 """No landmark is taken to be nearer to the camera than this."""
 
@@ -164,7 +166,7 @@ class Linearizer:
             shared,
         )
         _swing(
-            columns[6 + len(state.expression) :],
+            columns[POSE + len(state.expression) :],
             self._by_rest,
             self._shaped,
             self._swinging,
@@ -177,7 +179,7 @@ class Linearizer:
             self._eyes_by,
             model.has_jaw_joint,
         )
-        _expand(columns[6:], self._by_rest, self._expression)
+        _expand(columns[POSE:], self._by_rest, self._expression)
         _expand(columns[model.frame_size :], self._by_rest, self._identity if shared else self._nobody)
         weights = self._no_weights if target.gap_weights is None else target.gap_weights / scale
         _compare(columns, self._whitening, model.gaps, weights, self.huber_knee * scale)
@@ -334,7 +336,10 @@ def _expand(columns: Float, by_rest: Float, basis: Float) -> None:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _compare(columns: Float, whitening: Double, gaps: NDArray[np.int32], weights: Double, knee: float) -> None:
-    """Fills the rows (C, 2, L:) of the gaps: how much farther the first landmark of each pair is off than the second."""
+    """Fills the rows (C, 2, L:) of the gaps: how much farther the first landmark of each pair is off than the second.
+
+    The pose's columns stay zero: the head would turn and come nearer to open a mouth.
+    """
     last, count = columns.shape[0] - 1, whitening.shape[0]
     for gap in range(gaps.shape[0]):
         one, other = gaps[gap, 0], gaps[gap, 1]
@@ -344,7 +349,7 @@ def _compare(columns: Float, whitening: Double, gaps: NDArray[np.int32], weights
         off_x = share_one * columns[last, 0, one] - share_other * columns[last, 0, other]
         off_y = share_one * columns[last, 1, one] - share_other * columns[last, 1, other]
         weight = weights[gap] * np.sqrt(min(1.0, knee / max(np.sqrt(off_x * off_x + off_y * off_y), 1e-9)))
-        for column in range(last + 1):
+        for column in range(POSE, last + 1):
             for i in range(2):
                 columns[column, i, count + gap] = weight * (share_one * columns[column, i, one] - share_other * columns[column, i, other])
 
