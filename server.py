@@ -21,7 +21,7 @@ from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerC
 from realtime.errors import HeadcastError
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.memory import settle
-from realtime.reenactor import StageFactory, load_avatar
+from realtime.reenactor import HEAD, StageFactory, load_avatar
 from realtime.rtc.encoder import check_encoder
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
@@ -95,7 +95,7 @@ def main() -> int:
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return 2
-    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive, output))
+    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive, output, config.head or HEAD))
     sessions = Sessions(config, worker)
     studio = None if config.no_studio else Studio(settings, gallery, lambda gone: sessions.take_off(gone, gallery.default_id))
     try:

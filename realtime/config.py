@@ -133,6 +133,8 @@ class ServerConfig:
     """PEM private key of `cert_file`."""
     drive: DriveMode = DriveMode.AUTO
     """How a session's avatar is driven until the page asks for another way."""
+    head: Path | None = None
+    """Head model that drivers are followed with, its regressor beside it: that of the avatars to be driven; None: the open head."""
     vmc: Endpoint | None = None
     """The driver's motion is sent there too, by the VMC protocol; None: nowhere."""
     vmc_shapes: VmcShapes = VmcShapes.ARKIT
@@ -279,6 +281,7 @@ _READERS = {
     "cert_file": (_file, "PEM", "certificate chain: serve over https"),
     "key_file": (_file, "PEM", "private key of the certificate"),
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
+    "head": (_file, "FILE", "head model that faces are followed with, say FLAME for avatars made with it (default: the open head)"),
     "vmc": (_endpoint, "HOST:PORT", "send the driver's motion there by the VMC protocol, over UDP, for VTuber programs; nowhere by default"),
     "vmc_shapes": (_vmc_shapes, "NAMES", "arkit (the 52 shapes) or vrm (vowels and blinks, for models without them)"),
     "no_studio": (_switch, None, "make no avatars from videos here"),

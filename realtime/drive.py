@@ -29,7 +29,7 @@ from models.head import HeadParams
 from realtime.driving import Driven
 from realtime.errors import HeadcastError
 from realtime.packets import DriveMode, VideoPacket
-from realtime.reenactor import StageFactory, load_avatar
+from realtime.reenactor import HEAD, StageFactory, load_avatar
 
 Image = NDArray[np.uint8]
 PARTS = ("expression", "rotation", "neck", "jaw", "gaze", "translation")
@@ -61,7 +61,7 @@ def frames_of(source: Path, pts: Path | None) -> tuple[int, Iterator[tuple[Image
     return _video_frames(source)
 
 
-def drive(source: Path, avatar: Path, mode: DriveMode, pts: Path | None = None) -> dict[str, NDArray[Any]]:
+def drive(source: Path, avatar: Path, mode: DriveMode, pts: Path | None = None, head: Path = HEAD) -> dict[str, NDArray[Any]]:
     """The arrays of OUT.npz.
 
     Raises:
@@ -72,7 +72,7 @@ def drive(source: Path, avatar: Path, mode: DriveMode, pts: Path | None = None) 
     worn = load_avatar(avatar)
     if mode is DriveMode.OWN and worn.driver is None:
         raise DriveError(f"{avatar.name}: --mode own needs an avatar that knows its own person; this one does not: use auto or relative")
-    driving = StageFactory(lambda _: worn, avatar.stem, SIZE_PX, mode).driving(avatar.stem)
+    driving = StageFactory(lambda _: worn, avatar.stem, SIZE_PX, mode, head_file=head).driving(avatar.stem)
     done: list[Driven] = []
     times: list[float] = []
     for image, at_s in frames:
@@ -168,11 +168,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="file to write, .npz")
     parser.add_argument("--mode", type=DriveMode, choices=list(DriveMode), default=DriveMode.AUTO, help="who drives (default: auto)")
     parser.add_argument("--pts", type=Path, help="pts.npy (T,): times of the frames in seconds; default: 30 a second")
+    parser.add_argument("--head", type=Path, default=HEAD, metavar="FILE", help="head model that the face is followed with (default: the open head)")
     given = parser.parse_args(arguments)
     try:
         if not given.out.parent.is_dir():
             raise DriveError(f"{given.out}: cannot be written (no such folder)")
-        write(given.out, drive(given.source, given.avatar, given.mode, given.pts))
+        write(given.out, drive(given.source, given.avatar, given.mode, given.pts, given.head))
     except (DriveError, ModelError, HeadcastError) as error:
         print(f"headcast: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ def test_every_flag(tmp_path: Path) -> None:
     flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
     flags += " --udp-ports 50000-50099 --public-ip 203.0.113.7 --public-ip 2001:DB8::7"
-    flags += " --vmc [::1]:39539 --vmc-shapes vrm"
+    flags += f" --vmc [::1]:39539 --vmc-shapes vrm --head {pem}"
     assert read_config(flags.split(), {}) == ServerConfig(
         host="0.0.0.0",
         port=0,
@@ -46,6 +46,7 @@ def test_every_flag(tmp_path: Path) -> None:
         public_ips=("203.0.113.7", "2001:db8::7"),
         cert_file=pem,
         key_file=pem,
+        head=pem,
         vmc=Endpoint("::1", 39539),
         vmc_shapes=VmcShapes.VRM,
         verbose=True,
@@ -92,6 +93,7 @@ def test_environment_and_its_precedence() -> None:
         "--ice-server http://x",
         "--ice-server turn:example.org",
         "--ice-server stun:a?transport=udp",
+        "--head missing.safetensors",
         "--vmc 39539",
         "--vmc localhost",
         "--vmc localhost:0",

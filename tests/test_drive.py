@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from models.avatar_file import read_avatar, write_avatar
 from models.driver import DriverProfile
+from models.head import save_head
 from realtime.drive import PARTS, DriveError, frames_of, main
 from realtime.gallery import SHIPPED
 from realtime.packets import VideoPacket
 from realtime.reenactor import StageFactory, load_avatar
 from tests.faces import Image, moving_portrait
+from tests.flame_like import open_head_as_flame
 
 MARA = SHIPPED / "mara.avatar"
 COUNT = 24
@@ -70,6 +72,17 @@ def test_it_is_what_the_server_does(portrait: list[Image], stored: Path, tmp_pat
     again = driven(stored / "frames.npy", "--avatar", MARA, "--pts", stored / "pts.npy", out=tmp_path / "again.npz")
     assert all(np.array_equal(found[name], again[name]) for name in found if not name.endswith("_ms"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.npz", "drive.npz"]
+
+
+def test_another_head_follows_the_face(stored: Path, tmp_path: Path) -> None:
+    """One in FLAME's shape, whose jaw joint opens the avatar's mouth."""
+    flame = tmp_path / "flame.safetensors"
+    save_head(flame, open_head_as_flame())
+    found = driven(stored / "frames.npy", "--avatar", MARA, "--pts", stored / "pts.npy", "--head", flame, out=tmp_path / "drive.npz")
+    assert found["solved_expression"].shape == (COUNT, 12)
+    assert found["expression"].shape == (COUNT, 52)
+    assert np.isfinite(found["solved_expression"]).all()
+    assert main([str(stored / "frames.npy"), "--avatar", str(MARA), "--head", str(tmp_path / "none"), "--out", str(tmp_path / "x.npz")]) == 2
 
 
 def test_an_own_person_drives_absolutely(stored: Path, tmp_path: Path) -> None:
