@@ -34,9 +34,11 @@ def to_matrix(axis_angle: ArrayLike) -> NDArray[np.float64]:
 def to_axis_angle(matrix: ArrayLike) -> NDArray[np.float64]:
     """(3, 3) rotation → (3,) axis-angle in radians, of length at most pi."""
     r = np.asarray(matrix, np.float64)
-    vee = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
-    sine, cosine = 0.5 * float(np.linalg.norm(vee)), 0.5 * (float(np.trace(r)) - 1.0)
-    angle = float(np.arctan2(sine, cosine))
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = r.tolist()
+    x, y, z = zy - yz, xz - zx, yx - xy
+    vee = np.array([x, y, z])
+    sine, cosine = 0.5 * math.sqrt(x * x + y * y + z * z), 0.5 * (xx + yy + zz - 1.0)
+    angle = math.atan2(sine, cosine)
     if sine > 1e-6:
         return vee * (0.5 * angle / sine)
     if cosine > 0.0:
