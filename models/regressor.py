@@ -102,6 +102,7 @@ class Regressor:
         """
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # Windows builds have some
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise BadFile(f"{path.name}: a regressor has at most {MAX_BYTES >> 20} MB")
