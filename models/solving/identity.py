@@ -190,9 +190,10 @@ class IdentityFit:
         error = points - keyframe.target.points
         robust = np.minimum(1.0, self._linearizer.huber_knee * scale / np.maximum(np.linalg.norm(error, axis=1), 1e-12))
         certainty = robust / (self._settings.offset_scatter * scale) ** 2
-        by_head = view @ state.rotation
-        self._offset_curvature += np.einsum("l,lic,lid->lcd", certainty, by_head, by_head)
-        self._offset_gradient += np.einsum("l,lic,li->lc", certainty, by_head, error)
+        by_head = (view.reshape(-1, 3) @ state.rotation).reshape(view.shape)
+        weighed = certainty[:, None, None] * by_head
+        self._offset_curvature += weighed.transpose(0, 2, 1) @ by_head
+        self._offset_gradient += np.einsum("lic,li->lc", weighed, error)
 
     def _finish_offsets(self) -> None:
         step = -np.linalg.solve(self._offset_curvature, self._offset_gradient[..., None])[..., 0]
