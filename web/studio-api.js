@@ -15,9 +15,14 @@ import { FAILURES } from './studio-texts.js';
 export class Refusal extends Error {
   /** @param {string} message @param {number} status */
   constructor(message, status) {
-    super(message);
+    super(sentence(message));
     this.status = status;
   }
+}
+
+/** @param {string} words @returns {string} beginning and ending as a sentence does */
+function sentence(words) {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?…]$/.test(words) ? '' : '.'}`;
 }
 
 /** @param {Response} response @returns {Promise<never>} */

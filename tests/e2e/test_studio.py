@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 PATIENCE_MS = 240_000
 FIRST_PAINT_BYTES = 200 * 1024
 SCREENS: tuple[tuple[str, ViewportSize, Literal["light", "dark"]], ...] = (("desktop", DESKTOP, "light"), ("phone", PHONE, "dark"))
+DROP = """
+    () => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(['not a video'], 'dropped.mov'));
+        window.dispatchEvent(new DragEvent('drop', { dataTransfer }));
+    }
+"""
 PICTURES = """
     async () => {
         const { hintOf, WIDTH, HEIGHT } = await import('/studio-hints.js');
@@ -188,6 +195,8 @@ def test_what_cannot_be_used_is_said_and_leaves_nothing(browser: Browser, studio
         note.write_bytes(b"not a video, whatever it is called\n" * 100)
         page.set_input_files("#file", note)
         page.wait_for_selector(".problem:has-text('note.mp4 is not a video that can be read')")
+        page.evaluate(DROP)
+        page.wait_for_selector(".problem:has-text('dropped.mov is not a video that can be read')")
         large = folder / "large.mp4"
         large.write_bytes(bytes(31 << 20))
         page.set_input_files("#file", large)
