@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from realtime.control import BACKGROUNDS
 from realtime.errors import BadRequest
@@ -35,6 +35,36 @@ class Look:
             reenactor.set_background(self.background)
         if self.mirror is not None:
             reenactor.set_mirror(self.mirror)
+
+
+class Wishes:
+    """What those who watch a session have asked for so far. A page sends its own settings as soon as it has connected; they do not undo a wish, later ones do.
+
+    Args:
+        clock: seconds.
+    """
+
+    OPENING_S = 2.0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._connected_s: float | None = None
+        self._look = Look()
+
+    def connected(self) -> None:
+        """The page has connected now."""
+        self._connected_s = self._clock()
+
+    def add(self, look: Look) -> None:
+        """The newest of each kind holds."""
+        asked = {name: value for name, value in asdict(look).items() if value is not None}
+        self._look = replace(self._look, **asked)
+
+    @property
+    def after_settings(self) -> Look:
+        """What a page's settings leave standing, if they come now."""
+        opening = self._connected_s is not None and self._clock() - self._connected_s < self.OPENING_S
+        return self._look if opening else Look()
 
 
 def read_look(query: Mapping[str, str], avatars: Container[str]) -> Look:

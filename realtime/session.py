@@ -20,7 +20,7 @@ from aiortc.exceptions import InvalidStateError
 from realtime import control
 from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
-from realtime.looks import Look
+from realtime.looks import Look, Wishes
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap, Spacing
 from realtime.packets import PuppetPose, RenderedFrame, Tracking, Unit
@@ -121,6 +121,7 @@ class Session:
         self.trickle = Trickle(self._peer)
         self.audience = Audience(config, self.metrics, clock)
         self._received = 0
+        self._wishes = Wishes(clock)
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
         self._listener = _Listener(asyncio.get_running_loop(), self)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
@@ -179,6 +180,10 @@ class Session:
 
     def wear(self, look: Look) -> None:
         """Has the avatar look as somebody without a control channel asks; where it cannot, it stays as it is."""
+        self._wishes.add(look)
+        self._dress(look)
+
+    def _dress(self, look: Look) -> None:
         if look != Look():
             self._seat.submit(look.dress, lambda error: self._listener.call(self._tell_units))
 
@@ -258,6 +263,7 @@ class Session:
             channel.close()
             return
         self._channel = channel
+        self._wishes.connected()
         channel.on("message", self._on_message)
         channel.on("close", lambda: self.end("the control channel closed"))
         self._say_state(self.state)
@@ -318,6 +324,7 @@ class Session:
 
         if not self._seat.submit(action, lambda error: self._listener.call(answer, error)):
             self._say(control.error("too many commands wait already; try again", of, id))
+        self._dress(self._wishes.after_settings)
 
     def _pose(self, pose: PuppetPose, request: control.Request) -> None:
         units = self._seat.units

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from realtime.errors import BadRequest
-from realtime.looks import Look, read_look
+from realtime.looks import Look, Wishes, read_look
 from tests import fakes
-from tests.peers import until
+from tests.peers import calling, house, until
 from tests.test_signaling import problem_of
 from tests.whip_client import NAME, OFFER, offering, studio
 
@@ -56,3 +56,30 @@ async def test_a_look_that_cannot_be_opens_nothing(path: str) -> None:
         await problem_of(await house.http.post(path, data=offer, headers=OFFER), 400)
         assert len(house.sessions) == 1
         assert len(house.session().audience) == 0
+
+
+async def test_the_settings_that_a_page_opens_with_do_not_undo_a_wish_and_later_ones_do() -> None:
+    now = 100.0
+    async with house() as server, calling() as page:
+        session = await server.call(page)
+        session._wishes = Wishes(lambda: now)
+        session.wear(Look(background="green"))
+        await until(lambda: page.of("state"))
+        page.say({"type": "set_background", "background": "avatar", "id": 1})
+        await until(lambda: page.of("ack"))
+        [reenactor] = server.factory.made
+        await until(lambda: len(reenactor.calls) == 3)
+        assert reenactor.calls == [("background", "green"), ("background", "avatar"), ("background", "green")]
+        now += Wishes.OPENING_S
+        page.say({"type": "set_background", "background": "checker", "id": 2})
+        await until(lambda: len(page.of("ack")) == 2)
+        assert reenactor.calls[3:] == [("background", "checker")]
+
+
+def test_of_two_wishes_the_newer_holds() -> None:
+    wishes = Wishes(lambda: 0.0)
+    wishes.add(Look(background="green", mirror=True))
+    assert wishes.after_settings == Look()
+    wishes.connected()
+    wishes.add(Look(background="#102030"))
+    assert wishes.after_settings == Look(background="#102030", mirror=True)
