@@ -19,7 +19,7 @@ from tests.e2e.server_process import ServerProcess
 from tests.e2e.test_watch import another_tab, session_of
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 Picture = NDArray[np.uint8]
 WEBGL = ("--enable-unsafe-swiftshader", "--use-angle=swiftshader")
@@ -146,3 +146,18 @@ def test_it_waits_for_its_session_and_comes_back(headcast: Headcast) -> None:
         assert (shown(page)[..., 3] == 0).all()
         assert all(url.startswith(headcast.url) for url in requests)
         assert len([url for url in requests if "/whep/" in url]) >= 2
+
+
+def test_it_may_be_there_before_its_session(browser: Browser, server: ServerProcess) -> None:
+    """And again after it: the page's own settings do not undo what it asks for."""
+    with browser.new_context(viewport=DESKTOP) as context:
+        page = context.new_page()
+        page.set_viewport_size({"width": 640, "height": 360})
+        page.goto(f"{server.url}/obs/obs-was-first?background=transparent")
+        driver = Headcast(context.new_page(), f"{server.url}/?session=obs-was-first")
+        for _ in range(2):
+            driver.go_live()
+            page.wait_for_selector("body[data-phase=live]")
+            eventually(lambda: shown(page)[5, 320, 3] == 0, "nothing behind the avatar")
+            page.wait_for_timeout(1000)
+            assert shown(page)[5, 320, 3] == 0
