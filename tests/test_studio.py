@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from models.avatar_file import read_avatar
 from realtime.gallery import SHIPPED
 from realtime.studio import disk, trainer, uploads
 from realtime.studio.jobs import Progress
 from realtime.studio.studio import DATABASE
-from tests.studios import ANNA, CLIP, StudioClient, answer, bearer, refusal, studio_client
+from tests.studios import ANNA, CLIP, StudioClient, answer, refusal, studio_client
 
 UNKNOWN = "A" * 22
 
@@ -46,73 +45,6 @@ async def test_a_video_becomes_an_avatar_that_can_be_worn_at_once(studio: Studio
     assert not (run / "dataset").exists(), "gigabytes that nobody needs any more"
     picture = await studio.http.get(f"/studio/jobs/{done['id']}/previews/1.jpg")
     assert (picture.status, picture.content_type) == (200, "image/jpeg")
-
-
-async def test_details_and_download_of_an_avatar(studio: StudioClient) -> None:
-    await studio.made()
-    details = await studio.get("/studio/avatars/Anna-B")
-    assert (details["origin"], details["yours"], details["video"]) == ("made", True, True)
-    assert details["figures"]["held_out"]["offline"] == {"head_box": {"psnr": 30.5, "ssim": 0.9}}
-    assert details["figures"]["advice"] == ["More light."]
-    fetched = await studio.http.get("/studio/avatars/Anna-B/file")
-    assert await fetched.read() == (SHIPPED / "theo.avatar").read_bytes()
-    assert "Anna-B.avatar" in fetched.headers["Content-Disposition"]
-    assert (await studio.http.get("/studio/avatars/Anna-B/video")).content_type == "video/mp4"
-    assert (await studio.get("/studio/avatars/mara"))["origin"] == "shipped"
-
-
-async def test_renaming_changes_the_name_and_nothing_else(studio: StudioClient) -> None:
-    await studio.made()
-    before = read_avatar(studio.folder / "avatars" / "Anna-B.avatar")
-    assert await answer(await studio.http.patch("/studio/avatars/Anna-B", json={"name": "Ännchen"})) == {"id": "Anna-B", "name": "Ännchen"}
-    assert (await studio.get("/avatars"))["avatars"][0]["name"] == "Ännchen"
-    after = read_avatar(studio.folder / "avatars" / "Anna-B.avatar")
-    assert after.card.name == "Ännchen"
-    assert (after.card.consent, after.texture, after.mesh.vertices.tobytes()) == (before.card.consent, before.texture, before.mesh.vertices.tobytes())
-    for name in ("", "../x", "a/b", ".hidden", "n" * 65, "a\nb"):
-        assert "name:" in await refusal(await studio.http.patch("/studio/avatars/Anna-B", json={"name": name}), 400)
-
-
-async def test_deleting_takes_everything_at_once(studio: StudioClient) -> None:
-    job = await studio.made()
-    assert (await studio.http.delete("/studio/avatars/Anna-B")).status == 204
-    assert studio.taken_off == ["Anna-B"]
-    assert "Anna-B" not in {avatar["id"] for avatar in (await studio.get("/avatars"))["avatars"]}
-    left = [path for path in studio.folder.rglob("*") if path.is_file() and path.name not in (".lock", *(DATABASE + end for end in ("", "-wal", "-shm")))]
-    assert left == []
-    for path in (f"/studio/jobs/{job['id']}", f"/studio/uploads/{job['upload']}", "/studio/avatars/Anna-B"):
-        assert "no such" in await refusal(await studio.http.get(path), 404)
-
-
-async def test_what_comes_with_headcast_stays_as_it_is(studio: StudioClient) -> None:
-    assert "comes with Headcast" in await refusal(await studio.http.delete("/studio/avatars/mara"), 409)
-    assert "comes with Headcast" in await refusal(await studio.http.patch("/studio/avatars/mara", json={"name": "Maria"}), 409)
-    assert (await studio.http.get("/studio/avatars/mara/file")).status == 200
-    assert (SHIPPED / "mara.avatar").is_file()
-
-
-async def test_an_avatar_file_can_be_brought_and_taken_along(studio: StudioClient) -> None:
-    content = (SHIPPED / "ama.avatar").read_bytes()
-    brought = [await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 201) for _ in range(2)]
-    assert [each["id"] for each in brought] == ["Ama", "Ama-2"]
-    assert (await studio.get("/studio/avatars/Ama"))["origin"] == "imported"
-    assert await (await studio.http.get("/studio/avatars/Ama/file")).read() == content
-    assert (await studio.http.delete("/studio/avatars/Ama")).status == 204
-    assert not (studio.folder / "avatars" / "Ama.avatar").exists()
-
-
-@pytest.mark.parametrize("content", [b"not an avatar", b"\xff" * 5000, (SHIPPED / "ama.avatar").read_bytes()[:-10], b"PK\x03\x04" + b"\0" * 500])
-async def test_what_is_no_avatar_is_not_taken(studio: StudioClient, content: bytes) -> None:
-    said = await refusal(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 422)
-    assert "expected an avatar file" in said
-    assert str(studio.folder) not in said
-    assert list((studio.folder / "avatars").iterdir()) == []
-
-
-async def test_an_empty_or_too_large_avatar_file(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "got nothing" in await refusal(await studio.http.post("/studio/avatars", data=b""), 400)
-    monkeypatch.setattr("realtime.studio.shelf.MAX_BYTES", 1000)
-    assert "too large" in await refusal(await studio.http.post("/studio/avatars", data=b"x" * 1001), 413)
 
 
 async def test_what_is_no_video_is_not_kept(studio: StudioClient) -> None:
@@ -456,20 +388,6 @@ async def test_without_training_the_gallery_is_still_looked_after(tmp_path: Path
         assert (await studio.http.post("/studio/avatars", data=io.BytesIO((SHIPPED / "ama.avatar").read_bytes()))).status == 201
     async with studio_client(tmp_path, python=str(tmp_path / "nothing")) as studio:
         assert "cannot be started" in (await studio.until("/studio/info", lambda now: bool(now["problem"])))["problem"]
-
-
-async def test_on_an_open_network_only_the_holder_of_the_key_may_change_an_avatar(tmp_path: Path) -> None:
-    async with studio_client(tmp_path, trusting=False) as studio:
-        job = await studio.made()
-        url = "/studio/avatars/Anna-B"
-        assert (await studio.get(url))["yours"] is False
-        for wrong in ((), ("x",), (UNKNOWN,)):
-            for method, path in (("DELETE", url), ("PATCH", url), ("GET", url + "/file"), ("GET", url + "/video")):
-                response = await studio.http.request(method, path, headers=bearer(*wrong), json={"name": "X"} if method == "PATCH" else None)
-                assert "only the browser" in await refusal(response, 403)
-        assert (await studio.get(url, UNKNOWN, job["id"]))["yours"] is True
-        assert (await studio.http.get(url + "/file", headers=bearer(job["id"]))).status == 200
-        assert (await studio.http.delete(url, headers=bearer(job["id"]))).status == 204
 
 
 async def test_other_sites_may_ask_for_nothing(studio: StudioClient) -> None:
