@@ -55,9 +55,9 @@ def look_at(image: Image, landmarks: NDArray[np.floating]) -> Look | None:
     face = cv2.warpAffine(image, np.column_stack([turn, shift]), (SIDE_PX, SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colours = cv2.cvtColor(face, cv2.COLOR_RGB2YCrCb)
     light = colours[..., 0]
-    spread = float(light.std())
+    spread = float(cv2.meanStdDev(light)[1][0, 0])
     contrast = spread + LEAST_CONTRAST
-    sharpness = float(np.abs(cv2.Laplacian(light, cv2.CV_16S)).mean()) / contrast
+    sharpness = cv2.norm(cv2.Laplacian(light, cv2.CV_16S), cv2.NORM_L1) / (light.size * contrast)
     means = cv2.resize(colours, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float64)
     squares = cv2.resize(np.square(light, dtype=np.float32), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     scatter = np.sqrt(np.maximum(squares - means[..., 0] ** 2, 0.0)) / contrast

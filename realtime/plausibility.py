@@ -107,7 +107,7 @@ class Plausibility:
         if not np.abs(points).max() < LARGEST or _size(points) <= 0.0:
             return False
         turn, _, apart = compare(self._face, points)
-        return bool(np.linalg.det(turn) > 0.0 and np.median(apart) < self._settings.misshapen)
+        return bool(np.linalg.det(turn) > 0.0 and _median(apart) < self._settings.misshapen)
 
     def _follows(self, before: _Seen, after: _Seen, share: float = 1.0) -> bool:
         """All steps as shares of what is possible in a second, together one length; against `share` of the time."""
@@ -115,8 +115,8 @@ class Plausibility:
         turn, growth, apart = compare(before.points, after.points)
         moved = np.linalg.norm((after.points - before.points).mean(0)[:2]) / _size(before.points)
         angle = np.arccos(np.clip(0.5 * (np.trace(turn) - 1.0), -1.0, 1.0))
-        steps = (angle / settings.turn_rad_s, moved / settings.place_s, np.log(growth) / settings.growth_s, np.median(apart) / settings.bend_s)
-        return float(np.linalg.norm(steps)) <= max(share * (after.at_s - before.at_s), settings.least_elapsed_s)
+        steps = (angle / settings.turn_rad_s, moved / settings.place_s, np.log(growth) / settings.growth_s, _median(apart) / settings.bend_s)
+        return float(np.linalg.norm(np.array(steps))) <= max(share * (after.at_s - before.at_s), settings.least_elapsed_s)
 
 
 def compare(before: Double, after: Double) -> tuple[Double, float, Double]:
@@ -127,10 +127,16 @@ def compare(before: Double, after: Double) -> tuple[Double, float, Double]:
     one, two = before - before.mean(0), after - after.mean(0)
     left, spread, right = np.linalg.svd(two.T @ one)
     turn = left @ right
-    growth = max(float(spread.sum() / (one * one).sum()), 1e-9)
-    apart = np.linalg.norm(two - growth * one @ turn.T, axis=1) / max(_size(after), 1e-12)
-    return turn, growth, apart
+    growth = max(float(spread.sum() / np.vdot(one, one)), 1e-9)
+    apart = two - growth * one @ turn.T
+    return turn, growth, np.sqrt(np.einsum("ij,ij->i", apart, apart)) / max(_size(after), 1e-12)
 
 
 def _size(points: Double) -> float:
-    return float(np.linalg.norm(points - points.mean(0), axis=1).mean())
+    apart = points - points.mean(0)
+    return float(np.sqrt(np.einsum("ij,ij->i", apart, apart)).mean())
+
+
+def _median(values: Double) -> float:
+    """The upper one of an even number."""
+    return float(np.sort(values)[len(values) // 2])
