@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 PATIENCE_MS = 240_000
 FIRST_PAINT_BYTES = 200 * 1024
 SCREENS: tuple[tuple[str, ViewportSize, Literal["light", "dark"]], ...] = (("desktop", DESKTOP, "light"), ("phone", PHONE, "dark"))
+TOO_SMALL = """
+    () => [...document.querySelectorAll('button, .button, .way, summary, select, input[type=text]')].filter((each) => each.checkVisibility())
+        .filter((each) => Math.min(each.offsetWidth, each.offsetHeight) < 34).map((each) => each.textContent)
+"""
+"""What a finger would miss."""
 DROP = """
     () => {
         const dataTransfer = new DataTransfer();
@@ -99,6 +104,7 @@ def shoot(headcast: Headcast, artefacts: Path, name: str) -> None:
         page.wait_for_timeout(60)
         page.screenshot(path=artefacts / f"studio-{name}-{screen}-{scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (name, screen)
+        assert page.evaluate(TOO_SMALL) == [], (name, screen)
     page.set_viewport_size(DESKTOP)
     page.emulate_media(color_scheme="light")
 
