@@ -28,10 +28,11 @@ test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STA
 lint: $(STAMPS)/test ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy .
 
-assets: $(STAMPS)/assets $(STAMPS)/weights ## build the open head and the default avatars anew
+assets: $(STAMPS)/assets $(STAMPS)/neural $(STAMPS)/weights ## build the open head, the default avatars and the regressor anew (about an hour)
 	@$(BIN)/python -m training.open_head --out assets/open_head.safetensors
 	@$(BIN)/python -m training.landmark_embedding assets/open_head.safetensors
 	@$(BIN)/python -m training.default_avatars --out assets/avatars
+	@$(BIN)/python -m training regressor --painted 34 --samples 60000
 
 clean: ## remove what make made (not the weights)
 	rm -rf $(VENV) .venv-mediapipe $(STAMPS) artifacts

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from models.avatar_file import read_avatar
 from models.errors import BadFile
 from models.head import HeadModel, HeadParams, load_head, save_head
 from models.landmarker import COEFFICIENT_NAMES, FaceLandmarker
@@ -17,6 +18,7 @@ from models.regressor import METADATA, Regressor, beside
 from models.regressor_features import FEATURE_COUNT, SEEN, mirrored, show
 from models.rotations import to_axis_angle, to_matrix
 from models.weights import weight_path
+from realtime.gallery import SHIPPED
 from realtime.packets import FaceObservation, Tracking
 from realtime.reenactor import HEAD, regressor_of
 from realtime.regression import ParameterSolver
@@ -64,6 +66,11 @@ def residuals() -> Residuals:
 @pytest.fixture(scope="module")
 def projected(head: HeadModel, residuals: Residuals, landmarker: FaceLandmarker) -> Samples:
     return project(head, residuals, landmarker, 2400, Progress())
+
+
+@pytest.fixture(scope="module")
+def drawn(head: HeadModel, landmarker: FaceLandmarker) -> Samples:
+    return draw(head, read_avatar(SHIPPED / "theo.avatar"), resting_face(head, THEO), 24, 3, landmarker)
 
 
 def pictured(head: HeadModel, params: HeadParams, focal_px: float = 640.0, middle: tuple[float, float] = (320.0, 240.0)) -> NDArray[np.float32]:
@@ -116,12 +123,17 @@ def test_twice_mirrored_is_as_before(regressor: Regressor) -> None:
     assert (mirror_of[33], mirror_of[61], mirror_of[159], mirror_of[13]) == (263, 291, 386, 13)
 
 
-@pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (0.2, 0.0, 0.0), (0.0, 0.25, 0.0), (-0.1, -0.2, 0.15)])
-def test_the_pose_is_near_that_of_the_head_itself(regressor: Regressor, head: HeadModel, landmarker: FaceLandmarker, turn: tuple[float, float, float]) -> None:
-    said = regressor(*face(head, landmarker, posed(head, turn)), SIZE, 1.0)
-    assert said is not None
-    assert apart_deg(said.rotation, to_matrix(turn)) < 7.0, "the tracker does not put landmarks where they are"
-    assert 0.2 < np.degrees(np.sqrt(np.linalg.eigvalsh(said.rotation_spread))).max() < 10.0
+def test_the_pose_of_unseen_people_is_read(regressor: Regressor, drawn: Samples) -> None:
+    """Theo, badly photographed, turned by up to 50 degrees; he is none of those whom the shipped regressor learned from."""
+    errors, spreads = [], []
+    for landmarks, coefficients, focal, rotation in zip(drawn.landmarks, drawn.coefficients, drawn.focal, drawn.rotation, strict=True):
+        said = regressor(landmarks * 448.0 + np.array([224.0, 224.0, 0.0], np.float32), coefficients, (448, 448), float(focal))
+        assert said is not None
+        errors.append(apart_deg(said.rotation, rotation.astype(np.float64)))
+        spreads.append(np.degrees(np.sqrt(np.trace(said.rotation_spread))))
+    still = np.mean([apart_deg(np.eye(3), rotation.astype(np.float64)) for rotation in drawn.rotation])
+    assert np.mean(errors) < 0.35 * still
+    assert 0.4 < np.mean(errors) / np.mean(spreads) < 1.4
 
 
 @pytest.mark.parametrize(("name", "least"), [("jawOpen", 0.35), ("eyeBlinkLeft", 0.35), ("mouthSmileRight", 0.15), ("mouthPucker", 0.1)])
@@ -243,15 +255,12 @@ def test_projected_faces_are_missed_as_drawn_ones_are(head: HeadModel, residuals
     assert (off - expected).reshape(len(off), -1).std(0).mean() == pytest.approx(spread.mean(), rel=0.35)
 
 
-def test_drawn_faces_are_where_they_were_put(head: HeadModel, landmarker: FaceLandmarker) -> None:
-    from models.avatar_file import read_avatar
-
-    samples = draw(head, read_avatar(HEAD.parent / "avatars" / "theo.avatar"), resting_face(head, THEO), 6, 3, landmarker)
-    assert len(samples) >= 4
-    again = draw(head, read_avatar(HEAD.parent / "avatars" / "theo.avatar"), resting_face(head, THEO), 6, 3, landmarker)
-    np.testing.assert_array_equal(again.landmarks, samples.landmarks)
-    _, off = missed(head, samples)
-    assert np.median(np.linalg.norm(off[..., :2], axis=2)) < 0.08, "in the size of a face"
+def test_drawn_faces_are_where_they_were_put(head: HeadModel, landmarker: FaceLandmarker, drawn: Samples) -> None:
+    assert len(drawn) >= 20
+    again = draw(head, read_avatar(SHIPPED / "theo.avatar"), resting_face(head, THEO), 3, 3, landmarker)
+    np.testing.assert_array_equal(again.landmarks, drawn.landmarks[: len(again)])
+    _, off = missed(head, drawn)
+    assert np.median(np.linalg.norm(off[..., :2], axis=2)) < 0.1, "in the size of a face; the tracker misses, turned faces most"
 
 
 def test_a_bad_camera_keeps_the_picture_s_shape() -> None:
@@ -277,8 +286,9 @@ def test_partners_need_an_even_face() -> None:
 
 
 def test_what_is_learned_is_what_the_file_answers(tmp_path: Path, head: HeadModel, projected: Samples) -> None:
-    learned = learn(head, projected, Progress(), SHORT)
-    unseen = projected.pick(watched_people(projected.person, SHORT.watched_share))
+    watched = watched_people(projected.person, 0.12)
+    learned = learn(head, projected, watched, Progress(), SHORT)
+    unseen = projected.pick(watched)
     assert 0 < len(unseen) < 0.3 * len(projected)
     features, truth = answers(unseen)
     mean, log_spread = answer(learned, features)

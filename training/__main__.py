@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     regressor.add_argument("--head", type=Path, default=OPEN_HEAD, metavar="FILE", help="a head file, say of FLAME (default: the open head)")
     regressor.add_argument("--out", type=Path, metavar="FILE", help="default: beside the head, where the server looks for it")
     regressor.add_argument("--samples", type=int, default=REGRESSOR_SAMPLES, help=f"how many faces are made up (default: {REGRESSOR_SAMPLES})")
-    regressor.add_argument("--painted", type=int, default=0, metavar="N", help="draw N painted people instead: better, slow, only for the open head")
+    regressor.add_argument("--painted", type=int, default=0, metavar="N", help="draw N painted people besides: slow, only for the open head")
     regressor.add_argument("--drawn", type=Path, default=Path("runs/regressor"), metavar="DIR", help="where what was drawn is kept (default: runs/regressor)")
     regressor.add_argument("--threads", type=int, default=_cores())
     regressor.add_argument("--quiet", action="store_true", help="no progress")

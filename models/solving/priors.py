@@ -31,9 +31,9 @@ class Precisions:
 class RegressedSettings:
     """How a regressor's answer is weighed against the landmarks."""
 
-    landmark_share: float = 0.25
-    """Of the landmarks' weights. They are many, but wrong together: at 0.2, 0.35, 0.6 the lips of rendered people are 0.99, 1.10, 1.20 mm off and their
-    poses 1.8, 1.9, 2.1 degrees, while the landmarks of a real man are met to 1.66, 1.56, 1.36 percent of the distance between his eyes."""
+    landmark_share: float = 0.2
+    """Of the landmarks' weights. They are many, but wrong together: at 0.2, 0.35, 0.6 the lips of rendered people were 0.99, 1.10, 1.20 mm off and their
+    poses 1.8, 1.9, 2.1 degrees, while the landmarks of a real man were met to 1.66, 1.56, 1.36 percent of the distance between his eyes."""
     expression_floor: float = 0.05
     """No weight is surer than this,"""
     gaze_floor_rad: float = 0.01

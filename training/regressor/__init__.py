@@ -1,7 +1,7 @@
 """`python -m training regressor`: the network that reads a head model's parameters off the tracker's landmarks and coefficients.
 
-For the open head from pictures of painted people (drawn.py), for any other from its landmarks alone (projected.py), missed as they were found to be missed on
-those pictures.
+For any head from its landmarks alone (projected.py), missed as the tracker misses them on pictures of painted people; for the open head, which can be painted,
+from such pictures too (drawn.py).
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ RELATIVES = 8
 """Identities that wear one painting."""
 FRAMES = 120
 """Of each."""
+PAINTING = 100
+"""A drawn person's number is that of their painting times this, and which of its wearers they are."""
+WATCHED_SHARE = 0.12
+"""Of the people, or of the paintings, on whom the network is not taught but judged, and its uncertainty taught."""
 RESIDUALS_FROM = 8000
 """Samples."""
 
@@ -53,8 +57,8 @@ def make_regressor(
 
     Args:
         out: None: beside the head, where it is looked for.
-        painted: so many people are painted and drawn; 0: none, the head's landmarks are projected. Only for the open head.
-        samples: how many are projected, where none is drawn.
+        painted: so many people are painted and drawn besides; only for the open head.
+        samples: how many are made of the head's landmarks alone.
         folder: where drawn samples are kept, so that a stopped run goes on.
 
     Raises:
@@ -64,22 +68,23 @@ def make_regressor(
         from training.regressor import learn
         from training.regressor.judge import figures
         from training.regressor.onnx_file import write_regressor
+        from training.regressor.projected import project
     except ImportError as error:
         raise TrainingError(f"teaching a regressor needs PyTorch and onnx: make install-neural ({error})") from error
     head = _usable(head_file)
     if painted and head.name != PAINTED_HEAD:
         raise TrainingError(f"only the open head can be painted, {head_file.name} is {head.name!r}: leave --painted out")
-    if painted:
-        taught = _drawn(head_file, painted, folder, threads, progress)
-        _residuals(head, taught).save(RESIDUALS)
+    drawn = _drawn(head_file, painted, folder, threads, progress) if painted else None
+    if drawn is not None:
+        _residuals(head, drawn).save(RESIDUALS)
+    taught = project(head, Residuals.load(RESIDUALS), FaceLandmarker(weight_path("face_landmarker.task"), 1), samples, progress)
+    if drawn is None:
+        watched = learn.watched_people(taught.person, WATCHED_SHARE)
     else:
-        from training.regressor.projected import project
-
-        taught = project(head, Residuals.load(RESIDUALS), FaceLandmarker(weight_path("face_landmarker.task"), 1), samples, progress)
-    chosen = settings or learn.LearnSettings()
-    learned = learn.learn(head, taught, progress, chosen)
-    unseen = taught.pick(learn.watched_people(taught.person, chosen.watched_share))
-    found = figures(learned, head, unseen)
+        watched = np.concatenate([np.zeros(len(taught), bool), learn.watched_people(drawn.person // PAINTING, WATCHED_SHARE)])
+        taught = Samples.joined([taught, drawn])
+    learned = learn.learn(head, taught, watched, progress, settings)
+    found = figures(learned, head, taught.pick(watched))
     try:
         write_regressor(out or beside(head_file), learned)
     except OSError as error:
@@ -118,7 +123,7 @@ def draw_painting(head_file: Path, number: int, folder: Path) -> None:
     head, landmarker = load_head(head_file), FaceLandmarker(weight_path("face_landmarker.task"), 1)
     person = random_person(np.random.default_rng([7, number]), number)
     parts = [
-        draw(head, avatar, resting, FRAMES, 100 * number + relative, landmarker)
+        draw(head, avatar, resting, FRAMES, PAINTING * number + relative, landmarker)
         for relative, (avatar, resting) in enumerate(relatives(head, person, RELATIVES))
     ]
     part = folder / f".{number}.part.npz"

@@ -37,15 +37,13 @@ LEAST_SPREAD = 0.01
 
 @dataclass(frozen=True, slots=True)
 class LearnSettings:
-    width: int = 192
-    steps: int = 3000
+    width: int = 256
+    steps: int = 6000
     spread_steps: int = 1200
     batch: int = 512
     rate: float = 1.5e-3
     decay: float = 1e-4
     dropout: float = 0.1
-    watched_share: float = 0.12
-    """Of the people, on whom the uncertainty is taught."""
     jitter: float = 0.02
     """Largest standard deviation of noise on the landmarks, in the size of the face (about 6 cm)."""
     depth_tilt: float = 0.15
@@ -84,14 +82,13 @@ class _Network(nn.Module):
         return features
 
 
-def learn(head: HeadModel, samples: Samples, progress: Progress, settings: LearnSettings | None = None, seed: int = 0) -> Learned:
-    """Teaches a network on `samples` of a head; the same for the same seed on the same machine."""
+def learn(head: HeadModel, samples: Samples, watched: NDArray[np.bool_], progress: Progress, settings: LearnSettings | None = None, seed: int = 0) -> Learned:
+    """Teaches a network on `samples` of a head, its uncertainty on those that are `watched` (N,); the same for the same seed on the same machine."""
     chosen = settings or LearnSettings()
     torch.manual_seed(seed)
     layout = Layout(head.expression_names)
     features, targets = answers(samples)
     partner = partners(features)
-    watched = watched_people(samples.person, chosen.watched_share)
     source, sign = layout.mirror()
 
     def both(kept: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
@@ -193,7 +190,7 @@ def _worsened(features: Tensor, settings: LearnSettings) -> Tensor:
 
 
 def watched_people(person: Int, share: float) -> NDArray[np.bool_]:
-    """(N,) samples of the people who come last: all relatives of one painting are seen, or none."""
+    """(N,) samples of that share of the people, of those who come last."""
     people = np.unique(person)
     count = min(max(1, round(share * len(people))), len(people) - 1)
     return np.isin(person, people[len(people) - count :])
