@@ -10,7 +10,7 @@ import numpy as np
 
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
-from realtime.confidence import Confidence, ConfidenceMeter
+from realtime.confidence import SURE, Confidence, ConfidenceMeter
 from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, VideoPacket
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Driving:
         if again is not None:
             self._driver.rest_again(again)
         confidence = self._meter.look(packet.image, observation.landmarks, observation.confidence, packet.pts_s)
-        pose = self._driver.retarget(params, packet.pts_s, own, confidence)
+        pose = self._driver.retarget(params, packet.pts_s, own, SURE if own else confidence)
         stage_ms["retarget"] = (self._clock() - solved) * 1e3
         return Driven(observation, params, pose, own, stage_ms, confidence)
 

@@ -66,7 +66,7 @@ class ParameterSolver:
     def __init__(self, head: HeadModel, settings: SolverSettings | None = None, known: DriverProfile | None = None, regressor: Regressor | None = None) -> None:
         """Args:
             known: who drives: then nothing is learned, and the head turns at its neck.
-            regressor: of the same head; not asked about a known driver, whose own landmarks say more.
+            regressor: of the same head; not asked about a known driver, whose own landmarks say more. Nor are the openings of lips and lids, as in training.
 
         Raises:
             ValueError: the head has no landmark embedding, or is not the one of `known` or `regressor`.
@@ -183,7 +183,7 @@ class ParameterSolver:
         centre = (0.5 * observation.width, 0.5 * observation.height)
         target = self._priors.target((points - centre) / self._side_px, coefficients)
         if self._known is not None:
-            return target
+            return replace(target, gap_weights=None)
         said = self._ask(observation, coefficients)
         if said is not None:
             return self._priors.informed(target, said)
