@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.face_groups import JAW_OPEN, JAW_OPEN_RAD
 from models.head import LANDMARK_COUNT, LEFT_EYE, RIGHT_EYE, HeadModel, HeadParams
+from models.landmark_groups import INNER_LIPS, OUTER_LIPS
 from models.landmark_renders import IRIS_RADIUS, SIZE_PX, Brush, Drawing, Mask, Studio
 from models.raster import Rasterizer
 from models.rotations import to_matrix
@@ -51,9 +52,6 @@ LEAST_FACING = 0.25
 LEAST_HITS = 6
 RIGHT_BROW = ((70, 63, 105, 66, 107), (46, 53, 52, 65, 55))
 LEFT_BROW = ((300, 293, 334, 296, 336), (276, 283, 282, 295, 285))
-OUTER_LIPS: tuple[int, ...] = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-INNER_LIPS: tuple[int, ...] = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-"""Around the mouth, point by point beside each other; numbers as in MediaPipe's face mesh (Apache-2.0)."""
 BROW_COLOUR, LIP_COLOUR = (70, 55, 45), (185, 105, 105)
 BRUSH_RADIUS = 0.048
 """In distances between the eyes."""

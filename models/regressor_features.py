@@ -11,17 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.landmark_groups import INNER_LIPS, OUTER_LIPS
 from models.landmarker import COEFFICIENT_LANDMARKS, COEFFICIENT_NAMES
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-LIP_LINES = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 STEADY = (10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 33, 133, 362, 263, 127, 356, 234, 454, 109, 338, 21, 251, 93, 323)
 """Landmarks that expressions hardly move: they say where the face is and how large."""
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
-SEEN = np.unique(np.concatenate([COEFFICIENT_LANDMARKS, LIP_LINES, INNER_LIPS, STEADY])).astype(np.int32)
+SEEN = np.unique(np.concatenate([COEFFICIENT_LANDMARKS, OUTER_LIPS, INNER_LIPS, STEADY])).astype(np.int32)
 """(M,) the landmarks that are shown, of the 478."""
 FEATURE_COUNT = 3 * len(SEEN) + len(COEFFICIENT_NAMES) + 1
 """Landmarks, coefficients, and the face's size as an angle, which says how strong its perspective is."""

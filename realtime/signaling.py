@@ -13,7 +13,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge, ServerFull, UnsupportedMediaType
+from realtime.bodies import json_object
+from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge, ServerFull
 from realtime.exports import export
 from realtime.gallery import SHIPPED, Entry, Gallery
 from realtime.qr import qr_svg
@@ -143,14 +144,7 @@ async def _read_offer(request: web.Request) -> _Offer:
     Raises:
         UnsupportedMediaType, BadRequest: with what was expected.
     """
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType("expected application/json")
-    try:
-        body = json.loads(await request.text())
-    except (ValueError, LookupError, RecursionError):
-        raise BadRequest("expected JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequest("expected a JSON object with sdp and type")
+    body = await json_object(request, "sdp and type")
     sdp, kind, avatar = body.get("sdp"), body.get("type"), body.get("avatar")
     if not isinstance(sdp, str) or not sdp:
         raise BadRequest("sdp: expected text")

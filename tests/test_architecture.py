@@ -22,7 +22,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     # the page's HTTP, that of WHIP and WHEP clients, and a WHEP client: the virtual camera of a running session
-    "aiohttp": {"server.py", "realtime/signaling.py", "realtime/whip.py", "realtime/studio/http.py", "realtime/virtualcam/remote.py"},
+    "aiohttp": {"server.py", "realtime/bodies.py", "realtime/signaling.py", "realtime/whip.py", "realtime/studio/http.py", "realtime/virtualcam/remote.py"},
     "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/", "realtime/virtualcam/remote.py"},
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},

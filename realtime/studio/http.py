@@ -28,7 +28,8 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from realtime.errors import BadRequest, Forbidden, NotFound, UnsupportedMediaType
+from realtime.bodies import json_object
+from realtime.errors import BadRequest, Forbidden, NotFound
 from realtime.studio.disk import Read
 from realtime.studio.jobs import Wish
 from realtime.studio.records import NAME, PERSON, Preset, Upload
@@ -99,7 +100,7 @@ class StudioHttp:
 
     async def _begin(self, request: web.Request) -> web.Response:
         self._studio.check_training()
-        body = await _object(request)
+        body = await json_object(request)
         wish = _wish(body)
         job = await self._studio.jobs.create(await self._studio.store.upload(_text(body, "upload")), wish)
         return await self._answer(job.id, 201)
@@ -145,7 +146,7 @@ class StudioHttp:
         return _json({**described, "figures": await asyncio.to_thread(figures, run), "video": (run / VIDEO).is_file()})
 
     async def _rename(self, request: web.Request) -> web.Response:
-        entry = await self._studio.shelf.rename(request.match_info["id"], keys_of(request), _text(await _object(request), "name").strip())
+        entry = await self._studio.shelf.rename(request.match_info["id"], keys_of(request), _text(await json_object(request), "name").strip())
         return _json({"id": entry.id, "name": entry.card.name})
 
     async def _delete_avatar(self, request: web.Request) -> web.Response:
@@ -203,18 +204,6 @@ def _wish(body: dict[str, Any]) -> Wish:
         return Wish(name, subject, granted_by, Preset(body.get("preset", Preset.QUICK)))
     except ValueError:
         raise BadRequest(f"preset: expected one of {', '.join(Preset)}") from None
-
-
-async def _object(request: web.Request) -> dict[str, Any]:
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType("expected application/json")
-    try:
-        body = json.loads(await request.text())
-    except (ValueError, LookupError, RecursionError):
-        raise BadRequest("expected JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequest("expected a JSON object")
-    return body
 
 
 def _text(body: dict[str, Any], field: str, default: str | None = None) -> str:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from models.head import HeadModel
-from models.landmarks import INNER_LIPS, OUTER_LIPS
+from models.landmark_groups import INNER_LIPS, LEFT_LIDS, OUTER_LIPS, RIGHT_LIDS
 from models.regressor_features import mirrored
-from training.regressor.learn import LEFT_LIDS, RIGHT_LIDS, Learned, answers, by_jaw
+from training.regressor.learn import Learned, answers, by_jaw
 from training.regressor.samples import Samples
 
 Float = NDArray[np.float32]

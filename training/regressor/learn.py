@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.face_groups import JAW_OPEN
 from models.head import HeadModel, HeadParams
-from models.landmarks import INNER_LIPS, OUTER_LIPS
+from models.landmark_groups import INNER_LIPS, LEFT_LIDS, OUTER_LIPS, RIGHT_LIDS
 from models.regressor import Layout
 from models.regressor_features import SEEN, mirrored, show
 from models.rotations import to_axis_angle
@@ -27,8 +27,6 @@ from training.regressor.samples import Samples
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 
-RIGHT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-LEFT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 LEAST_SCALE = 1e-3
 UNEVEN = 0.1
 """Mean distance of a landmark of the mean face from its partner's mirror image, in the size of a face, past which there is no telling left from right."""

@@ -15,8 +15,8 @@ from realtime.gallery import SHIPPED
 from realtime.packets import VideoPacket
 from realtime.reenactor import load_avatar
 from realtime.renderer import AvatarRenderer
-from training.default_avatars.people import PEOPLE
-from training.default_avatars.sitter import RESTING_SMILE
+from training.default_avatars.people import PEOPLE, Person
+from training.regressor.people import resting_face
 
 Double = NDArray[np.float64]
 
@@ -93,18 +93,14 @@ def rendered_clip(head: HeadModel, scene: Scene, scale: float = 1.0) -> Rendered
     """Ten seconds, or `scale` times that: a second at rest, turns to the limits, faces, and a second of holding still."""
     frames = {REST: 30, TURN: max(round(120 * scale), 40), FACE: max(round(120 * scale), 40), HOLD: 30}
     segment = tuple(name for name, count in frames.items() for _ in range(count))
-    resting = resting_face(head, scene.person)
+    resting = resting_face(head, person_of(scene.person))
     truth = _motion(head, scene, segment, resting)
     return RenderedClip(scene, load_avatar(SHIPPED / f"{scene.person}.avatar"), truth, segment, resting)
 
 
-def resting_face(head: HeadModel, slug: str) -> HeadParams:
-    """What the person of that name was made with (training.default_avatars.sitter)."""
-    person = next(person for person in PEOPLE if person.slug == slug)
-    identity = np.random.default_rng(person.identity_seed).normal(0.0, 1.0, len(head.identity)) * person.identity_strength
-    expression = np.zeros(len(head.expression_names), np.float32)
-    expression[[head.expression_index(f"mouthSmile{side}") for side in ("Left", "Right")]] = RESTING_SMILE
-    return replace(HeadParams.neutral(len(expression)), identity=identity.astype(np.float32), expression=expression)
+def person_of(slug: str) -> Person:
+    """Who the default avatar of that name shows."""
+    return next(person for person in PEOPLE if person.slug == slug)
 
 
 def wander(rng: np.random.Generator, time_s: Double, quickest_s: float, strength: Double) -> Double:

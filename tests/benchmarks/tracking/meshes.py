@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head import HeadModel, HeadParams, joint_rotations, skin
-from models.landmarks import INNER_LIPS, OUTER_LIPS
+from models.landmark_groups import INNER_LIPS, OUTER_LIPS
 from models.solving.landmark_model import LARGEST_SPREAD
 
 Float = NDArray[np.float32]
@@ -16,8 +16,6 @@ Double = NDArray[np.float64]
 Int = NDArray[np.int32]
 
 LIPS = (*OUTER_LIPS, *INNER_LIPS)
-RIGHT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-LEFT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 LIP_GAP, LEFT_GAP, RIGHT_GAP, FACE_HEIGHT = (13, 14), (386, 374), (159, 145), (10, 152)
 """Landmarks between which the mouth and the eyes open, and those on the hairline and the chin."""
 FIRST_IRIS = 468

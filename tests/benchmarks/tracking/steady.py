@@ -19,9 +19,10 @@ from realtime.regression import ParameterSolver
 from realtime.retarget import Retargeter, RetargetSettings
 from realtime.smoothing import Smoothing
 from realtime.tracking import FaceTracker
-from tests.benchmarks.tracking.clips import BLINK, resting_face
+from tests.benchmarks.tracking.clips import BLINK, person_of
 from tests.benchmarks.tracking.meshes import Marks
 from tests.faces import Image
+from training.regressor.people import resting_face
 
 Double = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ def jitter(frame: Image, count: int, seed: int = 0) -> dict[str, float]:
     tracker, solver = FaceTracker(FaceLandmarker(installed_weights(), 1)), ParameterSolver(head, regressor=regressor_of(HEAD))
     avatar = load_avatar(SHIPPED / f"{FIRST}.avatar")
     ways = {name: Retargeter(head.expression_names, rig_of(avatar), each, solver.neck_offset) for name, each in (("", None), ("_unfiltered", raw_settings()))}
-    marks, person = Marks.of(head, landmark_model(head, 0).indices), resting_face(head, FIRST)
+    marks, person = Marks.of(head, landmark_model(head, 0).indices), resting_face(head, person_of(FIRST))
     places: dict[str, list[Double]] = {name: [] for name in ways}
     rng = np.random.default_rng(seed)
     for index in range(SETTLING + count):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from models.face_groups import JAW_OPEN
 from models.head import HeadModel, HeadParams, load_head
+from models.landmark_groups import LEFT_LIDS, RIGHT_LIDS
 from models.landmarker import COEFFICIENT_NAMES
 from models.rotations import from_gaze, to_axis_angle, to_matrix
 from models.solving.first_pose import first_pose
@@ -37,7 +38,7 @@ from realtime.packets import DriveMode, FaceObservation
 from realtime.reenactor import HEAD, StageFactory, load_avatar, regressor_of
 from realtime.regression import ParameterSolver
 from tests.benchmarks.tracking.clips import FPS, HEIGHT, REST, SCENES, WIDTH, RenderedClip, rendered_clip
-from tests.benchmarks.tracking.meshes import LEFT_LIDS, LIPS, RIGHT_LIDS, FacePoints, Marks, carriers, face_vertices, gap_marks, gaps
+from tests.benchmarks.tracking.meshes import LIPS, FacePoints, Marks, carriers, face_vertices, gap_marks, gaps
 
 Double = NDArray[np.float64]
 
