@@ -157,11 +157,11 @@ class Driving:
             params = self._refined(self._registrar, packet, params)
             refined = self._clock()
             stage_ms["refine"], solved = (refined - solved) * 1e3, refined
-        again = None if own or params is None else self._solver.rest_again(observation, params)
+        again = None if params is None else self._solver.rest_again(observation, params)
         if again is not None:
             self._driver.rest_again(again)
-        confidence = self._meter.look(packet.image, observation.landmarks, observation.confidence, packet.pts_s)
-        pose = self._driver.retarget(params, packet.pts_s, own, SURE if own else confidence)
+        confidence = SURE if own else self._meter.look(packet.image, observation.landmarks, observation.confidence, packet.pts_s)
+        pose = self._driver.retarget(params, packet.pts_s, own, confidence)
         stage_ms["retarget"] = (self._clock() - solved) * 1e3
         return Driven(observation, params, pose, own, stage_ms, confidence)
 
