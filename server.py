@@ -17,8 +17,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes, read_config_or_exit
+from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes
 from realtime.errors import HeadcastError
+from realtime.flags import read_config_or_exit
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.memory import settle
 from realtime.reenactor import HEAD, StageFactory, load_avatar

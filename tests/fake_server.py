@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from realtime.config import read_config_or_exit
+from realtime.flags import read_config_or_exit
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker

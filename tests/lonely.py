@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 
-from realtime.config import read_config
+from realtime.flags import read_config
 from tests.serving import client, serving
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from realtime.config import read_config
 from realtime.control import BACKGROUNDS
+from realtime.flags import read_config
 from realtime.virtualcam.device import DEVICE_HELP, PACKAGE_HELP
 from realtime.virtualcam.options import make_parser, read_options
 

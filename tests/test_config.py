@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes, read_config, read_config_or_exit
+from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes
+from realtime.flags import read_config, read_config_or_exit
 from realtime.packets import DriveMode
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_defaults() -> None:
@@ -54,12 +57,12 @@ def test_every_flag(tmp_path: Path) -> None:
 
 
 def test_every_field_has_a_flag_a_twin_and_a_docstring() -> None:
-    source = Path(read_config.__code__.co_filename).read_text(encoding="utf-8")
+    flags, settings = ((ROOT / "realtime" / name).read_text(encoding="utf-8") for name in ("flags.py", "config.py"))
     for field in dataclasses.fields(ServerConfig):
         name = field.name.removesuffix("s") if field.name in ("ice_servers", "avatars_dirs", "public_ips") else field.name
-        assert f'    "{name}": (' in source
-        declaration = source.index(f"    {field.name}: ")
-        assert source[declaration:].splitlines()[1].startswith('    """'), field.name
+        assert f'    "{name}": (' in flags
+        declaration = settings.index(f"    {field.name}: ")
+        assert settings[declaration:].splitlines()[1].startswith('    """'), field.name
 
 
 def test_environment_and_its_precedence() -> None:

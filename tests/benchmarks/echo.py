@@ -23,7 +23,7 @@ from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import VideoFrame
 
-from realtime.config import read_config_or_exit
+from realtime.flags import read_config_or_exit
 from realtime.packets import RenderedFrame, Tracking, VideoPacket
 from realtime.rtc.candidates import without_names
 from realtime.sessions import Sessions
