@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from realtime.packets import MAX_GAIN, MAX_UNIT, Calibration, DriveMode, GainGroup, PuppetPose, Unit, UnitSetting
+
+if TYPE_CHECKING:
+    from realtime.reenactor import Reenactor
 
 LABEL = "control"
 VERSION = 1
@@ -29,30 +32,50 @@ class Calibrate:
 
     mode: Calibration = Calibration.NOW
     type = "calibrate"
+    setting = None
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.calibrate(self.mode)
 
 
 @dataclass(frozen=True, slots=True)
 class SetAvatar:
     avatar: str
     type = "set_avatar"
+    setting = None
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.set_avatar(self.avatar)
 
 
 @dataclass(frozen=True, slots=True)
 class SetBackground:
     background: str
     type = "set_background"
+    setting = "background"
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.set_background(self.background)
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
     enabled: bool
     type = "mirror"
+    setting = "mirror"
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.set_mirror(self.enabled)
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
     mode: DriveMode
     type = "drive"
+    setting = "drive"
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.set_drive(self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +86,13 @@ class Gain:
     value: float
     """0…MAX_GAIN; 1: as it is."""
     type = "gain"
+
+    @property
+    def setting(self) -> str:
+        return f"gain {self.group}"
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.set_gain(self.group, self.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from realtime.control import BACKGROUNDS
+from realtime.control import BACKGROUNDS, Mirror, SetAvatar, SetBackground
 from realtime.errors import BadRequest
-from realtime.reenactor import Reenactor
+from realtime.reenactor import Action
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _SWITCH = {"1": True, "0": False}
@@ -27,14 +27,12 @@ class Look:
     background: str | None = None
     mirror: bool | None = None
 
-    def dress(self, reenactor: Reenactor) -> None:
-        """Raises realtime.errors.HeadcastError where the avatar cannot be worn."""
-        if self.avatar is not None:
-            reenactor.set_avatar(self.avatar)
-        if self.background is not None:
-            reenactor.set_background(self.background)
-        if self.mirror is not None:
-            reenactor.set_mirror(self.mirror)
+    @property
+    def commands(self) -> tuple[Action, ...]:
+        """What makes an avatar look so."""
+        avatar = () if self.avatar is None else (SetAvatar(self.avatar),)
+        background = () if self.background is None else (SetBackground(self.background),)
+        return (*avatar, *background, *(() if self.mirror is None else (Mirror(self.mirror),)))
 
 
 class Wishes:

@@ -77,6 +77,17 @@ class Reenactor(Protocol):
         """Frees what it holds; nothing is asked of it afterwards."""
 
 
+class Action(Protocol):
+    """Something to be done by a reenactor; it may cross to another process."""
+
+    @property
+    def setting(self) -> str | None:
+        """What it sets for good, so that only the latest of that name counts; None: it is done once."""
+
+    def apply(self, reenactor: Reenactor) -> None:
+        """Raises realtime.errors.HeadcastError where it cannot be done; nothing has changed then."""
+
+
 class ReenactorFactory(Protocol):
     """Makes the heavy side of a session; called from the worker's thread only."""
 

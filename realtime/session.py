@@ -18,12 +18,14 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
 from aiortc.exceptions import InvalidStateError
 
 from realtime import control
+from realtime.access import Role
 from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
 from realtime.looks import Look, Wishes
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap, Spacing
 from realtime.packets import PuppetPose, RenderedFrame, Tracking, Unit
+from realtime.reenactor import Action
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import Downlink, DownlinkFigures, DownlinkSettings, improve_downlink
 from realtime.rtc.farewell import close_peer
@@ -35,7 +37,7 @@ from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
 from realtime.tasks import Tasks
 from realtime.tracks import AvatarTrack, CameraFrame, drain
 from realtime.viewer import Audience
-from realtime.worker import Action, Worker
+from realtime.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Session:
         avatar_id: the avatar worn first.
         on_closing: called once, as soon as the session no longer counts, with the task that frees what it holds.
         direction: `BOTH`, or `RECEIVE` for a camera whose avatar is only watched by viewers.
+        role: of whoever opened it.
     """
 
     def __init__(
@@ -99,12 +102,14 @@ class Session:
         worker: Worker,
         on_closing: Callable[[Session, asyncio.Task[None]], None],
         direction: Direction = Direction.BOTH,
+        role: Role = Role.OWNER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = session_id
         self.tag = hashlib.sha256(session_id.encode()).hexdigest()[:6]
         """What logs call it: knowing the identifier is the right to end the session."""
         self.direction = direction
+        self.role = role
         self.state = SessionState.NEW
         self.metrics = SessionMetrics()
         self._config = config
@@ -184,13 +189,13 @@ class Session:
         self._dress(look)
 
     def _dress(self, look: Look) -> None:
-        if look != Look():
-            self._seat.submit(look.dress, lambda error: self._listener.call(self._tell_units))
+        for command in look.commands:
+            self._seat.submit(command, lambda error: self._listener.call(self._tell_units))
 
     def take_off(self, avatar_id: str, instead: str) -> None:
         """Wears another avatar, if it is this one that is worn."""
         if self._seat.avatar_id == avatar_id:
-            self._seat.submit(lambda reenactor: reenactor.set_avatar(instead), lambda error: None)
+            self._seat.submit(control.SetAvatar(instead), lambda error: None)
 
     def stats(self) -> dict[str, object]:
         """What GET /sessions/{id}/stats and the `stats` message hold."""
@@ -299,18 +304,8 @@ class Session:
             case control.Puppet(enabled):
                 self._puppet(enabled)
                 self._say(control.ack(request.command.type, request.id))
-            case control.Calibrate(look):
-                self._submit(request, lambda reenactor: reenactor.calibrate(look))
-            case control.Gain(group, value):
-                self._submit(request, lambda reenactor: reenactor.set_gain(group, value))
-            case control.SetAvatar(avatar):
-                self._submit(request, lambda reenactor: reenactor.set_avatar(avatar))
-            case control.SetBackground(background):
-                self._submit(request, lambda reenactor: reenactor.set_background(background))
-            case control.Mirror(enabled):
-                self._submit(request, lambda reenactor: reenactor.set_mirror(enabled))
-            case control.Drive(mode):
-                self._submit(request, lambda reenactor: reenactor.set_drive(mode))
+            case command:
+                self._submit(request, command)
 
     def _submit(self, request: control.Request, action: Action) -> None:
         of, id = request.command.type, request.id

@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 
+from realtime.access import Role
 from realtime.config import LOOPBACK_HOSTS, Codec, ServerConfig
 from realtime.errors import NotFound, ServerFull
 from realtime.rtc.candidates import warn_of_few_ports
@@ -51,13 +52,20 @@ class Sessions:
         return configured_servers(self._config, time.time())
 
     async def open(
-        self, offer_sdp: str, avatar_id: str, replaces: str | None = None, direction: Direction = Direction.BOTH, name: str | None = None
+        self,
+        offer_sdp: str,
+        avatar_id: str,
+        replaces: str | None = None,
+        direction: Direction = Direction.BOTH,
+        name: str | None = None,
+        role: Role = Role.OWNER,
     ) -> tuple[Session, str]:
         """A new session and its answer.
 
         Args:
             replaces: a session that ends first, if it still lives: the page was loaded anew, or its network changed.
             direction: see `Session`.
+            role: of whoever opens it.
             name: the new session's identifier, for which any session that has it must be in `replaces`; None: one that nobody can guess.
 
         Raises:
@@ -70,7 +78,7 @@ class Sessions:
         checked_sdp = check_offer(offer_sdp, self._config.codec if direction is Direction.BOTH else Codec.AUTO, direction)
         if replaced is not None:
             replaced.give_way()
-        session = Session(name or secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget, direction)
+        session = Session(name or secrets.token_urlsafe(16), avatar_id, self._config, self._worker, self._forget, direction, role)
         self._sessions[session.id] = session
         try:
             answer = await session.start(checked_sdp)

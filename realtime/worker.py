@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from realtime.errors import HeadcastError
 from realtime.metrics import SessionMetrics
 from realtime.packets import PuppetPose, RenderedFrame, Unit, VideoPacket
-from realtime.reenactor import Reenactor, ReenactorFactory
+from realtime.reenactor import Action, Reenactor, ReenactorFactory
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,17 @@ class Listener(Protocol):
         """The avatar could not be made at all; the seat does nothing more."""
 
 
-Action = Callable[[Reenactor], None]
 Done = Callable[[Exception | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Nothing is done, but the avatar at rest is shown anew."""
+
+    setting = None
+
+    def apply(self, reenactor: Reenactor) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +135,14 @@ class Seat:
         with self._lock:
             self._paused = enabled
             self._newest = None
-        self.submit(lambda reenactor: None, lambda error: None)
+        self.submit(_Look(), lambda error: None)
 
     def puppet(self, enabled: bool) -> None:
         """Moved by hand alone, frames are let go and each pose is shown at once."""
         with self._lock:
             self._by_hand = enabled
             self._newest = None
-        self.submit(lambda reenactor: None, lambda error: None)
+        self.submit(_Look(), lambda error: None)
 
     def pose(self, pose: PuppetPose, received_at: float) -> None:
         """Hands over what is set by hand from now on; one that still waits is replaced."""
@@ -185,7 +194,7 @@ class Seat:
 
     def _obey(self, reenactor: Reenactor, command: _Command) -> None:
         try:
-            command.action(reenactor)
+            command.action.apply(reenactor)
         except Exception as error:
             if not isinstance(error, HeadcastError):
                 self._note(error)

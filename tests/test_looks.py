@@ -18,15 +18,14 @@ def test_a_whole_look() -> None:
     look = read_look({"avatar": "bo", "background": "#00ff00", "mirror": "1", "session": "x"}, AVATARS)
     assert look == Look("bo", "#00ff00", True)
     reenactor = fakes.FakeReenactor(fakes.Behaviour(), "ada", 64)
-    look.dress(reenactor)
+    for command in look.commands:
+        command.apply(reenactor)
     assert reenactor.avatar_id == "bo"
     assert reenactor.calls == [("background", "#00ff00"), ("mirror", True)]
 
 
 def test_what_is_not_asked_for_stays() -> None:
-    reenactor = fakes.FakeReenactor(fakes.Behaviour(), "ada", 64)
-    read_look({}, AVATARS).dress(reenactor)
-    assert (reenactor.avatar_id, reenactor.calls) == ("ada", [])
+    assert read_look({}, AVATARS).commands == ()
 
 
 @pytest.mark.parametrize(("name", "value"), [("avatar", "nobody"), ("avatar", ""), ("background", "blue"), ("background", "#00ff0"), ("mirror", "yes")])

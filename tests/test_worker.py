@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from realtime.control import Mirror, SetAvatar
 from realtime.errors import NotFound
 from realtime.metrics import SessionMetrics
 from realtime.packets import RenderedFrame
@@ -148,8 +149,8 @@ def test_commands_are_obeyed_in_order_before_the_next_frame(desk: Desk) -> None:
     desk.rest()
     outcomes: list[Exception | None] = []
     seat.offer(Camera())
-    seat.submit(lambda reenactor: reenactor.set_avatar("bo"), outcomes.append)
-    seat.submit(lambda reenactor: reenactor.set_avatar("nobody"), outcomes.append)
+    seat.submit(SetAvatar("bo"), outcomes.append)
+    seat.submit(SetAvatar("nobody"), outcomes.append)
     desk.turn()
     assert not ear.frames
     desk.rest()
@@ -164,18 +165,18 @@ def test_while_live_a_command_does_not_flash_the_avatar_at_rest(desk: Desk) -> N
     seat = desk.worker.seat("ada", ear, SessionMetrics())
     seat.offer(Camera())
     desk.rest()
-    seat.submit(lambda reenactor: None, lambda error: None)
+    seat.submit(Mirror(True), lambda error: None)
     desk.rest()
     assert len(ear.placeholders) == 1
     desk.now += 1.0
-    seat.submit(lambda reenactor: None, lambda error: None)
+    seat.submit(Mirror(True), lambda error: None)
     desk.rest()
     assert len(ear.placeholders) == 2
 
 
 def test_too_many_commands_are_refused(desk: Desk) -> None:
     seat = desk.worker.seat("ada", Ear(), SessionMetrics())
-    accepted = [seat.submit(lambda reenactor: None, lambda error: None) for _ in range(MAX_COMMANDS + 5)]
+    accepted = [seat.submit(Mirror(True), lambda error: None) for _ in range(MAX_COMMANDS + 5)]
     assert accepted == [True] * MAX_COMMANDS + [False] * 5
 
 

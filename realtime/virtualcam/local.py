@@ -123,5 +123,6 @@ class _Dresser:
 
     def create(self, avatar_id: str) -> Reenactor:
         reenactor = self._factory.create(avatar_id)
-        self._look.dress(reenactor)
+        for command in self._look.commands:
+            command.apply(reenactor)
         return reenactor
