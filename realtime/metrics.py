@@ -1,17 +1,23 @@
-"""What a session measures of itself: rolling percentiles, rates and counters. Cheap to feed, summed up only when somebody asks.
+"""What a session measures of itself: rolling percentiles, rates and counters; and what all sessions of a server come to. Cheap to feed, summed up only
+when somebody asks.
 
-Every value is written by one thread only and read by any; a reader may miss the newest one.
+Every value is written by one thread only and read by any; a reader may miss the newest one. So sums over sessions need no lock: each session has counters of
+its own, and those of an ended one are added to what was before.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import asdict, dataclass
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 WINDOW_FRAMES = 300
 RATE_WINDOW_S = 2.0
+BOUNDS_MS = (0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 33.0, 50.0, 75.0, 100.0, 250.0, 1000.0)
+"""Upper bounds of the histograms' bins; what is above the last has one more. Finest where a stage's budget of a frame's 33 ms lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +28,38 @@ class Percentiles:
     p95: float = 0.0
 
 
+class Histogram:
+    """How many values of one quantity, in milliseconds, fell into which bin, ever."""
+
+    __slots__ = ("counts", "sum_ms")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_MS) + 1)
+        """Of each bin by itself; a value that is a bound belongs to the bin below it."""
+        self.sum_ms = 0.0
+
+    def add(self, milliseconds: float) -> None:
+        self.counts[bisect_left(BOUNDS_MS, milliseconds)] += 1
+        self.sum_ms += milliseconds
+
+    def merge(self, other: Histogram) -> None:
+        """Adds what another holds."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum_ms += other.sum_ms
+
+
 class Rolling:
-    """The last values of one quantity, in a ring."""
+    """The last values of one quantity, in a ring, and the histogram of all of them."""
 
     def __init__(self, capacity: int = WINDOW_FRAMES) -> None:
         self._values = np.zeros(capacity, np.float32)
         self._count = 0
+        self.all = Histogram()
 
     def add(self, value: float) -> None:
         self._values[self._count % len(self._values)] = value
         self._count += 1
+        self.all.add(value)
 
     def percentiles(self) -> Percentiles:
         """Zeros before the first value."""
@@ -87,10 +115,15 @@ class SessionMetrics:
         self.frames_in = Rate()
         self.frames_out = Rate()
         self.dropped_in = 0
-        """Webcam frames that a newer one replaced before their work began, or that came above the frame rate cap."""
+        """Webcam frames that a newer one replaced before their work began."""
+        self.dropped_above_cap = 0
+        """Webcam frames that came above the frame rate cap."""
         self.dropped_out = 0
         """Avatar frames that a newer one replaced before the encoder took them."""
         self.errors = 0
+        """Pieces of the avatar's work that failed."""
+        self.encoder_errors = 0
+        """Frames of the driver's stream that could not be encoded."""
         self.queue_age_ms = Rolling()
         self.latency_ms = Rolling()
         self._stages: dict[str, Rolling] = {}
@@ -99,6 +132,14 @@ class SessionMetrics:
         if name not in self._stages:
             self._stages[name] = Rolling()
         self._stages[name].add(milliseconds)
+
+    def encoder_failed(self) -> None:
+        self.encoder_errors += 1
+
+    @property
+    def stages(self) -> dict[str, Rolling]:
+        """As of now; by name."""
+        return dict(self._stages)
 
     def shown(self, received_s: float, now_s: float) -> None:
         """A driven frame goes out whose webcam frame came at `received_s`."""
@@ -109,9 +150,67 @@ class SessionMetrics:
         return MetricsSnapshot(
             fps_in=self.frames_in.per_second(now_s),
             fps_out=self.frames_out.per_second(now_s),
-            dropped=self.dropped_in + self.dropped_out,
-            errors=self.errors,
-            stage_ms={name: values.percentiles() for name, values in tuple(self._stages.items())},
+            dropped=self.dropped_in + self.dropped_above_cap + self.dropped_out,
+            errors=self.errors + self.encoder_errors,
+            stage_ms={name: values.percentiles() for name, values in self.stages.items()},
             queue_age_ms=self.queue_age_ms.percentiles(),
             latency_ms=self.latency_ms.percentiles(),
         )
+
+
+@dataclass(slots=True)
+class Totals:
+    """What sessions come to together. Keys are words of this program's own, never anything of a client's."""
+
+    opened: int = 0
+    frames_in: int = 0
+    frames_out: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """By kind."""
+    stages: dict[str, Histogram] = field(default_factory=dict)
+    queue_age: Histogram = field(default_factory=Histogram)
+    latency: Histogram = field(default_factory=Histogram)
+
+    def add(self, session: SessionMetrics) -> None:
+        self.opened += 1
+        self.frames_in += session.frames_in.total
+        self.frames_out += session.frames_out.total
+        self.dropped.update(replaced_in=session.dropped_in, above_cap=session.dropped_above_cap, replaced_out=session.dropped_out)
+        self.errors.update(avatar=session.errors, encoder=session.encoder_errors)
+        self.queue_age.merge(session.queue_age_ms.all)
+        self.latency.merge(session.latency_ms.all)
+        for name, values in session.stages.items():
+            self.stages.setdefault(name, Histogram()).merge(values.all)
+
+    def merge(self, other: Totals) -> None:
+        """Adds what others come to."""
+        self.opened += other.opened
+        self.frames_in += other.frames_in
+        self.frames_out += other.frames_out
+        self.dropped.update(other.dropped)
+        self.errors.update(other.errors)
+        self.queue_age.merge(other.queue_age)
+        self.latency.merge(other.latency)
+        for name, histogram in other.stages.items():
+            self.stages.setdefault(name, Histogram()).merge(histogram)
+
+
+class Ledger:
+    """Keeps what ended sessions have come to, so that no counter of the server ever falls. For one thread."""
+
+    def __init__(self) -> None:
+        self._ended = Totals()
+
+    def end(self, session: SessionMetrics) -> None:
+        """A session that is not among the living any more; what it still measures is lost."""
+        self._ended.add(session)
+
+    def totals(self, living: Iterable[SessionMetrics]) -> Totals:
+        """Of the ended and of the living ones."""
+        sums = Totals()
+        sums.merge(self._ended)
+        for session in living:
+            sums.add(session)
+        return sums

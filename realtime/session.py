@@ -216,7 +216,11 @@ class Session:
         self._uplink = improve_uplink(transceiver.receiver, self._clock)
         if self.direction is Direction.BOTH:
             self._downlink = improve_downlink(
-                transceiver.sender, codec_name, DownlinkSettings.of(self._config), lambda milliseconds: self.metrics.stage("encode", milliseconds)
+                transceiver.sender,
+                codec_name,
+                DownlinkSettings.of(self._config),
+                lambda milliseconds: self.metrics.stage("encode", milliseconds),
+                on_failed=self.metrics.encoder_failed,
             )
         offer_addresses(self._peer, Addressing.of(self._config))
 

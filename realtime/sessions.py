@@ -6,10 +6,13 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
+from dataclasses import dataclass
 
 from realtime.access import Role
 from realtime.config import LOOPBACK_HOSTS, Codec, ServerConfig
 from realtime.errors import NotFound, ServerFull
+from realtime.metrics import Ledger, Totals
 from realtime.rtc.candidates import warn_of_few_ports
 from realtime.rtc.ice_servers import IceServers, configured_servers
 from realtime.rtc.negotiation import Direction, check_offer
@@ -17,6 +20,16 @@ from realtime.session import RETRY_AFTER_S, Session
 from realtime.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Who is there, and what all that were ever there have come to."""
+
+    states: Counter[str]
+    """Sessions by what they do (`SessionState`)."""
+    viewers: int
+    totals: Totals
 
 
 class Sessions:
@@ -29,6 +42,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._ledger = Ledger()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -41,6 +55,22 @@ class Sessions:
     @property
     def warm(self) -> bool:
         return self._worker.warm
+
+    @property
+    def stopping(self) -> bool:
+        """Whether none is opened any more."""
+        return self._closed
+
+    @property
+    def worker(self) -> Worker:
+        """What serves all of them."""
+        return self._worker
+
+    def census(self) -> Census:
+        """As of now."""
+        living = tuple(self._sessions.values())
+        totals = self._ledger.totals(session.metrics for session in living)
+        return Census(Counter(str(session.state) for session in living), sum(len(session.audience) for session in living), totals)
 
     @property
     def local(self) -> bool:
@@ -107,5 +137,6 @@ class Sessions:
 
     def _forget(self, session: Session, closing: asyncio.Task[None]) -> None:
         self._sessions.pop(session.id, None)
+        self._ledger.end(session.metrics)
         self._leaving.add(closing)
         closing.add_done_callback(self._leaving.discard)

@@ -56,7 +56,7 @@ async def drain(
         if cap.admit(frame.pts_s):
             offer(frame)
         else:
-            metrics.dropped_in += 1
+            metrics.dropped_above_cap += 1
 
 
 def blank_i420(size: int) -> NDArray[np.uint8]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+from math import inf
+
 import numpy as np
 import pytest
 
-from realtime.metrics import Percentiles, Rate, Rolling, SessionMetrics
+from realtime.metrics import BOUNDS_MS, Ledger, Percentiles, Rate, Rolling, SessionMetrics
 
 
 def test_rolling_equals_numpy_over_the_window() -> None:
@@ -55,3 +58,35 @@ def test_snapshot() -> None:
         "queue_age_ms": {"p50": 0.0, "p95": 0.0},
         "latency_ms": {"p50": 20.0, "p95": 20.0},
     }
+
+
+def test_a_histogram_has_every_value_in_the_bin_that_it_belongs_to() -> None:
+    rolling = Rolling(capacity=3)
+    values = (0.1, BOUNDS_MS[0], 0.6, 33.0, 33.1, 5000.0)
+    for value in values:
+        rolling.add(value)
+    expected = [sum(low < value <= high for value in values) for low, high in pairwise((0.0, *BOUNDS_MS, inf))]
+    assert rolling.all.counts == expected
+    assert rolling.all.sum_ms == pytest.approx(sum(values))
+
+
+def test_no_sum_of_a_server_falls_when_a_session_ends() -> None:
+    ledger, sessions = Ledger(), [SessionMetrics() for _ in range(3)]
+    for number, session in enumerate(sessions, 1):
+        session.frames_in.tick(0.0)
+        session.shown(0.0, 0.02 * number)
+        session.stage("track", number)
+        session.dropped_above_cap, session.errors = number, 1
+        session.encoder_failed()
+    before = ledger.totals(sessions)
+    for session in sessions[:2]:
+        ledger.end(session)
+    after = ledger.totals(sessions[2:])
+    assert after.opened == before.opened == 3
+    assert (after.frames_in, after.frames_out) == (before.frames_in, before.frames_out) == (3, 3)
+    assert after.dropped == before.dropped == {"replaced_in": 0, "above_cap": 6, "replaced_out": 0}
+    assert after.errors == before.errors == {"avatar": 3, "encoder": 3}
+    assert after.latency.counts == before.latency.counts
+    assert after.stages["track"].counts == before.stages["track"].counts
+    assert after.stages["track"].sum_ms == 6.0
+    assert ledger.totals([]).opened == 2

@@ -53,7 +53,7 @@ async def test_every_frame_is_drained_and_the_cap_thins_them() -> None:
     await drain(webcam, offered.append, FrameRateCap(15), metrics, lambda: 5.0)
     assert webcam.frames == []
     assert [round(frame.pts_s * 30) for frame in offered] == list(range(0, 30, 2))
-    assert (metrics.frames_in.total, metrics.dropped_in) == (30, 15)
+    assert (metrics.frames_in.total, metrics.dropped_above_cap) == (30, 15)
     assert {frame.received_at for frame in offered} == {5.0}
 
 

@@ -17,7 +17,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpSrPack
 
 from realtime.config import Encoder, ServerConfig
 from realtime.rtc.bitrate import BitrateGovernor, BitrateRange
-from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, implementation, use_encoder
+from realtime.rtc.encoder import AvatarH264Encoder, AvatarVp8Encoder, OnEncoded, OnFailed, implementation, use_encoder
 from realtime.rtc.ladder import Step
 from realtime.rtc.meters import DelayMeter, LossMeter
 from realtime.rtc.pacer import pace
@@ -125,13 +125,19 @@ class Downlink:
 
 
 def improve_downlink(
-    sender: RTCRtpSender, codec_name: str, settings: DownlinkSettings, on_encoded: OnEncoded, clock: Callable[[], float] = time.monotonic
+    sender: RTCRtpSender,
+    codec_name: str,
+    settings: DownlinkSettings,
+    on_encoded: OnEncoded,
+    clock: Callable[[], float] = time.monotonic,
+    on_failed: OnFailed = lambda: None,
 ) -> Downlink:
     """Bends a sender that has not begun yet.
 
     Args:
         codec_name: `VP8` or `H264`, as negotiated.
         on_encoded: told how many milliseconds each frame took, from the thread that encodes.
+        on_failed: told, from there, of each frame that could not be encoded.
     """
     by = implementation(settings.encoder, codec_name)
     if by is None:
@@ -139,6 +145,7 @@ def improve_downlink(
     governor, delay = BitrateGovernor(settings.bitrate), DelayMeter()
     make = AvatarVp8Encoder if codec_name == "VP8" else AvatarH264Encoder
     encoder = make(by, governor, settings.bitrate.highest, on_encoded, clock)
+    encoder.on_failed = on_failed
     if use_encoder(sender, encoder):
         pace(sender, lambda: (encoder.frame_bytes, governor.target), governor.sent, clock)
         _hear_reports(sender, governor, delay, clock)

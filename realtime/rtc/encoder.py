@@ -52,6 +52,8 @@ _BUFFER_S = 1 / 16
 """x264's rate buffer at the highest bitrate: what a keyframe may be larger than its share. About two frames: more would be delay."""
 OnEncoded = Callable[[float], None]
 """Told how many milliseconds a frame took; called from the thread that encodes."""
+OnFailed = Callable[[], None]
+"""Told of each frame that could not be encoded; called from there too."""
 
 
 def _context(name: str, width: int, height: int, bitrate: int, options: dict[str, str]) -> VideoCodecContext:
@@ -199,6 +201,7 @@ class AvatarEncoder:
 
     def __init__(self, made_by: Implementation, governor: BitrateGovernor, highest: int, on_encoded: OnEncoded, clock: Callable[[], float]) -> None:
         self.governor = governor
+        self.on_failed: OnFailed = lambda: None
         self.frame_bytes = 0
         """Of the last frame that was encoded."""
         self.keyframes = 0
@@ -284,6 +287,7 @@ class AvatarEncoder:
         try:
             packets = self._context_for(frame.width, frame.height, now_s).encode(frame)
         except (av.FFmpegError, OSError) as error:
+            self.on_failed()
             if not self._failing:
                 logger.warning("the encoder failed; x264 or a new one goes on in its place: %s", error)
             if self._by.codec == "H264":
