@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -118,6 +119,26 @@ class ServerConfig:
     """PEM certificate chain: serve over https."""
     key_file: Path | None = None
     """PEM private key of `cert_file`."""
+    tls_auto: bool = False
+    """Serve over https with a certificate of this machine's own authority, made when it is needed."""
+    token: str | None = field(default=None, repr=False)
+    """SHA-256 of the owner's token, in hexadecimal; None: there is none."""
+    token_file: Path | None = None
+    """Where the owner's token was read from."""
+    users: Path | None = None
+    """File of users, as realtime/access.py makes it."""
+    insecure: bool = False
+    """Everybody who reaches this server may do everything, wherever they are."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names of this server."""
+    allowed_origins: tuple[str, ...] = ()
+    """Other sites whose pages may use this server, such as `https://example.org`."""
+    trust_proxy: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    """Proxies that are believed when they say whom a request came from (`X-Forwarded-For`, `X-Forwarded-Proto`)."""
+    idle_timeout: int = 0
+    """A session in which nobody moves for so many seconds ends: no face, no command; 0: never."""
+    max_session_seconds: int = 0
+    """A session ends after so many seconds; 0: never."""
     drive: DriveMode = DriveMode.AUTO
     """How a session's avatar is driven until the page asks for another way."""
     head: Path | None = None
@@ -143,6 +164,11 @@ class ServerConfig:
     def codec(self) -> Codec:
         """What may be negotiated, so that the encoder can make it."""
         return {Encoder.AUTO: Codec.AUTO, Encoder.VP8: Codec.VP8}.get(self.encoder, Codec.H264)
+
+    @property
+    def private(self) -> bool:
+        """Whether only people of this machine reach it, and all of them may do everything."""
+        return self.host in LOOPBACK_HOSTS and self.token is None and self.users is None
 
     @property
     def offers_loopback(self) -> bool:

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, cast
 
-from realtime.config import ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes
+from realtime.access import AccessError, digest_of_chosen
+from realtime.config import LOOPBACK_HOSTS, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes
+from realtime.hosts import IPNetwork, address_of, host_name, normal_origin
 from realtime.packets import DriveMode
 
 ENVIRONMENT_PREFIX = "HEADCAST_"
@@ -117,6 +119,34 @@ def _host(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    try:
+        return digest_of_chosen(text)
+    except AccessError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _allowed_host(text: str) -> str:
+    name = host_name(text)
+    if name is None or (text != name and address_of(text) is None):
+        raise ConfigError(f"expected a name such as headcast.example.org, in lower case and without a port, got {text!r}")
+    return name
+
+
+def _allowed_origin(text: str) -> str:
+    origin = normal_origin(text.rstrip("/"))
+    if origin is None:
+        raise ConfigError(f"expected an origin such as https://example.org, got {text!r}")
+    return origin
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ConfigError(f"expected the address or network of a proxy, such as 127.0.0.1 or 172.18.0.0/16, got {text!r}") from None
+
+
 _READERS = {
     "host": (_host, "ADDRESS", "address to serve on; 0.0.0.0: every interface"),
     "port": (_integer(0, 65535), "PORT", "TCP port of the page"),
@@ -137,6 +167,16 @@ _READERS = {
     "public_ip": (_public_ip, "ADDRESS", "address that is forwarded to this machine with the ports unchanged; one of IPv4, one of IPv6"),
     "cert_file": (_file, "PEM", "certificate chain: serve over https"),
     "key_file": (_file, "PEM", "private key of the certificate"),
+    "tls_auto": (_switch, None, "serve over https with a certificate of this machine's own authority (python -m realtime.certificate)"),
+    "token": (_token, "TEXT", "the owner's token: whoever has it may do everything; better in the environment or a file"),
+    "token_file": (_file, "FILE", "file that holds it"),
+    "users": (_file, "FILE", "who else may enter, as python -m realtime.access makes it"),
+    "insecure": (_switch, None, "let everybody who reaches this server do everything"),
+    "allowed_host": (_allowed_host, "NAME", "further name that this server is reached by, repeatable"),
+    "allowed_origin": (_allowed_origin, "ORIGIN", "other site whose pages may use this server, repeatable"),
+    "trust_proxy": (_network, "ADDRESS", "address or network of a proxy that says whom requests come from, repeatable"),
+    "idle_timeout": (_integer(0, 86_400), "SECONDS", "end a session in which nobody moves for so long; 0: never"),
+    "max_session_seconds": (_integer(0, 604_800), "SECONDS", "end a session after so long; 0: never"),
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
     "head": (_file, "FILE", "head model that faces are followed with, say FLAME for avatars made with it (default: the open head)"),
     "vmc": (_endpoint, "HOST:PORT", "send the driver's motion there by the VMC protocol, over UDP, for VTuber programs; nowhere by default"),
@@ -150,7 +190,14 @@ _READERS = {
 }  # fmt: skip
 
 
-_LISTS = {"avatars_dir": ("avatars_dirs", os.pathsep), "ice_server": ("ice_servers", None), "public_ip": ("public_ips", None)}
+_LISTS = {
+    "avatars_dir": ("avatars_dirs", os.pathsep),
+    "ice_server": ("ice_servers", None),
+    "public_ip": ("public_ips", None),
+    "allowed_host": ("allowed_hosts", None),
+    "allowed_origin": ("allowed_origins", None),
+    "trust_proxy": ("trust_proxy", None),
+}
 """Of settings that may be given several times: the field, and what separates them in one text (None: white space)."""
 
 
@@ -228,12 +275,40 @@ def _checked(config: ServerConfig) -> ServerConfig:
         if config.turn_secret is not None:
             raise ConfigError("--turn-secret and --turn-secret-file: give one of them")
         config = replace(config, turn_secret=_secret_in(config.turn_secret_file))
+    if config.token_file is not None:
+        if config.token is not None:
+            raise ConfigError("--token and --token-file: give one of them")
+        config = replace(config, token=_token_in(config.token_file))
+    _check_entrance(config)
     lacking = [server for server in config.ice_servers if server.url.startswith("turn") and server.username is None]
     if lacking and config.turn_secret is None:
         raise ConfigError("--ice-server: expected turn:USER:PASSWORD@HOST[:PORT], or --turn-secret, got no user and password")
     if config.turn_secret is not None and not lacking:
         raise ConfigError("--turn-secret: expected an --ice-server turn:HOST without a user that it is for, got none")
     return config
+
+
+def _check_entrance(config: ServerConfig) -> None:
+    """Nobody opens a server to strangers without saying so."""
+    guarded = config.token is not None or config.users is not None
+    ways = "--token-file FILE (or HEADCAST_TOKEN; python -m realtime.access token makes one) or --users FILE, or --insecure to let everybody in"
+    if guarded and config.insecure:
+        raise ConfigError("--insecure lets everybody in: it does not go with --token, --token-file or --users")
+    if not guarded and not config.insecure and config.host not in LOOPBACK_HOSTS:
+        raise ConfigError(f"--host {config.host}: others reach this server, so say who may enter: {ways}")
+    if not guarded and not config.insecure and config.trust_proxy:
+        raise ConfigError(f"--trust-proxy: whoever reaches the proxy reaches this server, so say who may enter: {ways}")
+    if config.tls_auto and config.cert_file is not None:
+        raise ConfigError("--tls-auto and --cert-file: give one of them")
+
+
+def _token_in(path: Path) -> str:
+    try:
+        return _token(path.read_text(encoding="utf-8"))
+    except ConfigError as error:
+        raise ConfigError(f"--token-file: {error}") from None
+    except (OSError, UnicodeError):
+        raise ConfigError(f"--token-file: expected a text file with a token, got {str(path)!r}") from None
 
 
 def _secret_in(path: Path) -> str:

@@ -60,11 +60,13 @@ def test_what_to_install_is_what_the_command_asks_for() -> None:
 
 
 def test_flags_of_the_server_that_the_page_names_exist(tmp_path: Path) -> None:
-    (tmp_path / "cert.pem").touch()
-    (tmp_path / "key.pem").touch()
-    for flags in re.findall(r"--host 0\.0\.0\.0 --cert-file cert\.pem --key-file key\.pem", MESSAGES):
-        config = read_config(flags.replace("cert.pem", str(tmp_path / "cert.pem")).replace("key.pem", str(tmp_path / "key.pem")).split(), {})
-        assert config.cert_file is not None
+    (tmp_path / "token.txt").write_text("correct-horse-battery")
+    named = re.findall(r"--host 0\.0\.0\.0 --tls-auto --token-file token\.txt", MESSAGES)
+    assert named
+    for flags in named:
+        config = read_config(flags.replace("token.txt", str(tmp_path / "token.txt")).split(), {})
+        assert config.tls_auto
+        assert config.token is not None
 
 
 def test_the_copied_pieces_are_there() -> None:

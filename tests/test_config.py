@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from realtime.access import digest
 from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes
 from realtime.flags import read_config, read_config_or_exit
 from realtime.packets import DriveMode
@@ -28,6 +30,8 @@ def test_every_flag(tmp_path: Path) -> None:
     flags += " --encoder x264 --bitrate 900 --min-bitrate 90 --max-bitrate 901"
     flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
+    flags += f" --users {pem} --allowed-host headcast.example.org --allowed-origin https://example.org/ --trust-proxy 127.0.0.1 --trust-proxy 172.18.0.0/16"
+    flags += " --idle-timeout 900 --max-session-seconds 7200"
     flags += " --udp-ports 50000-50099 --public-ip 203.0.113.7 --public-ip 2001:DB8::7"
     flags += f" --vmc [::1]:39539 --vmc-shapes vrm --head {pem}"
     assert read_config(flags.split(), {}) == ServerConfig(
@@ -52,6 +56,12 @@ def test_every_flag(tmp_path: Path) -> None:
         head=pem,
         vmc=Endpoint("::1", 39539),
         vmc_shapes=VmcShapes.VRM,
+        users=pem,
+        allowed_hosts=("headcast.example.org",),
+        allowed_origins=("https://example.org",),
+        trust_proxy=(ip_network("127.0.0.1"), ip_network("172.18.0.0/16")),
+        idle_timeout=900,
+        max_session_seconds=7200,
         verbose=True,
     )
 
@@ -59,7 +69,7 @@ def test_every_flag(tmp_path: Path) -> None:
 def test_every_field_has_a_flag_a_twin_and_a_docstring() -> None:
     flags, settings = ((ROOT / "realtime" / name).read_text(encoding="utf-8") for name in ("flags.py", "config.py"))
     for field in dataclasses.fields(ServerConfig):
-        name = field.name.removesuffix("s") if field.name in ("ice_servers", "avatars_dirs", "public_ips") else field.name
+        name = field.name.removesuffix("s") if field.name in ("ice_servers", "avatars_dirs", "public_ips", "allowed_hosts", "allowed_origins") else field.name
         assert f'    "{name}": (' in flags
         declaration = settings.index(f"    {field.name}: ")
         assert settings[declaration:].splitlines()[1].startswith('    """'), field.name
@@ -108,6 +118,18 @@ def test_environment_and_its_precedence() -> None:
         '--ice-server stun:a>;rel="x"',
         "--ice-server stun:a:b:c",
         "--turn-secret north",
+        "--host 0.0.0.0",
+        "--host 192.168.1.2 --port 5001",
+        "--trust-proxy 127.0.0.1",
+        "--token short",
+        "--token-file missing.txt",
+        "--users missing.json",
+        "--allowed-host https://example.org",
+        "--allowed-host example.org:5000",
+        "--allowed-origin example.org",
+        "--allowed-origin https://example.org/page",
+        "--insecure --trust-proxy somewhere",
+        "--idle-timeout -1",
         "--turn-secret north --ice-server stun:a",
         "--turn-secret north --ice-server turn:me:secret@a",
         "--turn-secret-file /nowhere/secret",
@@ -187,6 +209,34 @@ def test_secrets_are_not_in_a_configurations_text() -> None:
     config = read_config(["--ice-server", "turn:example.org", "--ice-server", "turn:me:south@b", "--turn-secret", "north"], {})
     assert "north" not in repr(config)
     assert "south" not in repr(config)
+
+
+def test_a_server_that_others_reach_must_be_told_who_may_enter(tmp_path: Path) -> None:
+    token, file = "correct-horse-battery", tmp_path / "token"
+    file.write_text(f"{token}\n")
+    everywhere = ["--host", "0.0.0.0"]
+    with pytest.raises(ConfigError, match=r"--host 0\.0\.0\.0: .*say who may enter: --token-file FILE .*--users FILE, or --insecure"):
+        read_config(everywhere, {})
+    with pytest.raises(ConfigError, match="does not go with"):
+        read_config([*everywhere, "--insecure", "--token", token], {})
+    with pytest.raises(ConfigError, match="give one of them"):
+        read_config([*everywhere, "--token-file", str(file), "--token", token], {})
+    assert read_config([*everywhere, "--insecure"], {}).private is False
+    for config in (
+        read_config([*everywhere, "--token", token], {}),
+        read_config([*everywhere, "--token-file", str(file)], {}),
+        read_config(everywhere, {"HEADCAST_TOKEN": token}),
+        read_config([], {"HEADCAST_TOKEN": token}),
+    ):
+        assert (config.token, config.private) == (digest(token), False)
+        assert token not in repr(config)
+    assert read_config([], {}).private is True
+
+
+def test_a_token_that_cannot_be_used_is_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="expected at least 16 visible") as error:
+        read_config([], {"HEADCAST_TOKEN": "sesame open"})
+    assert "sesame" not in str(error.value)
 
 
 def test_a_range_of_ports() -> None:

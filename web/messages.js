@@ -11,7 +11,7 @@
 const PROBLEMS = {
   insecure: {
     title: 'This address may not use the camera',
-    text: 'Browsers open the camera only over https:// or on localhost. Open the page as http://localhost on the computer that runs the server, or start the server with --cert-file and --key-file.',
+    text: 'Browsers open the camera only over https:// or on localhost. Open the page as http://localhost on the computer that runs the server, or start the server with --tls-auto (or --cert-file and --key-file).',
     icon: 'lock',
   },
   no_webrtc: {
@@ -189,8 +189,8 @@ export const PHONE = {
   problems: {
     address: 'That is no address. It looks like https://192.168.1.20:5000.',
     loopback:
-      'Your phone cannot reach “localhost”: that is itself. Serve this page on your network over https (--host 0.0.0.0 --cert-file cert.pem --key-file key.pem), and type this computer’s address here, such as https://192.168.1.20:5000.',
-    insecure: 'Phones open the camera on https:// pages only. Start the server with --cert-file cert.pem --key-file key.pem, and begin the address with https://.',
+      'Your phone cannot reach “localhost”: that is itself. Serve this page on your network over https (--host 0.0.0.0 --tls-auto --token-file token.txt), and type this computer’s address here, such as https://192.168.1.20:5000.',
+    insecure: 'Phones open the camera on https:// pages only. Start the server with --tls-auto, and begin the address with https://.',
   },
 };
 
