@@ -122,6 +122,10 @@ class SessionMetrics:
         """Avatar frames that a newer one replaced before the encoder took them."""
         self.errors = 0
         """Pieces of the avatar's work that failed."""
+        self.restarts = 0
+        """Renderers that were lost and replaced."""
+        self.stalls = 0
+        """Pieces of work that took so long that the avatar rested meanwhile."""
         self.encoder_errors = 0
         """Frames of the driver's stream that could not be encoded."""
         self.queue_age_ms = Rolling()
@@ -165,6 +169,9 @@ class Totals:
     opened: int = 0
     frames_in: int = 0
     frames_out: int = 0
+    restarts: int = 0
+    """Of renderers."""
+    stalls: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     """By reason."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -177,6 +184,8 @@ class Totals:
         self.opened += 1
         self.frames_in += session.frames_in.total
         self.frames_out += session.frames_out.total
+        self.restarts += session.restarts
+        self.stalls += session.stalls
         self.dropped.update(replaced_in=session.dropped_in, above_cap=session.dropped_above_cap, replaced_out=session.dropped_out)
         self.errors.update(avatar=session.errors, encoder=session.encoder_errors)
         self.queue_age.merge(session.queue_age_ms.all)
@@ -189,6 +198,8 @@ class Totals:
         self.opened += other.opened
         self.frames_in += other.frames_in
         self.frames_out += other.frames_out
+        self.restarts += other.restarts
+        self.stalls += other.stalls
         self.dropped.update(other.dropped)
         self.errors.update(other.errors)
         self.queue_age.merge(other.queue_age)

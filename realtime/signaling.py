@@ -17,12 +17,14 @@ from realtime.bodies import json_object
 from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge, ServerFull
 from realtime.exports import export
 from realtime.gallery import SHIPPED, Entry, Gallery
+from realtime.health_http import HealthHttp, counting
 from realtime.qr import qr_svg
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
 from realtime.sessions import Sessions
 from realtime.studio.http import StudioHttp, keys_of
 from realtime.studio.studio import Studio
+from realtime.watch import Watch
 from realtime.whip import WhipWhep, checked_name
 
 logger = logging.getLogger(__name__)
@@ -64,7 +66,8 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
         page: the folder that holds index.html; it may be missing, then `/` is 404.
         studio: starts and stops with the application; None: there is none.
     """
-    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answer_errors])
+    watch = Watch(sessions, studio)
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[counting(watch), _answer_errors])
     application[SESSIONS] = sessions
     application[GALLERY] = gallery
     application[PAGE] = page.resolve()
@@ -74,6 +77,8 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
         application[STUDIO] = studio
         application.on_startup.append(lambda _: studio.start())
         application.on_shutdown.append(lambda _: studio.aclose())
+    application.on_startup.append(lambda _: watch.start())
+    application.on_shutdown.append(lambda _: watch.aclose())
     application.add_routes(
         [
             web.post("/offer", _offer),
@@ -85,8 +90,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
             web.get("/avatars", _avatars),
             web.get("/avatars/{id}/thumbnail", _thumbnail),
             web.get("/avatars/{id}/export", _export),
-            web.get("/healthz", _health),
-            web.get("/readyz", _ready),
+            *HealthHttp(watch).routes(),
             web.get("/qr.svg", _qr),
             web.get("/obs/{session}", _page_for_obs),
             web.get("/", _page),
@@ -237,17 +241,6 @@ async def _check_may_leave(request: web.Request, entry: Entry) -> None:
         raise Forbidden("this avatar is exported on the server's own machine only, with python -m models.export")
     studio.check()
     await studio.shelf.held(entry.id, keys_of(request))
-
-
-async def _health(request: web.Request) -> web.Response:
-    return _json({"status": "ok"})
-
-
-async def _ready(request: web.Request) -> web.Response:
-    sessions = request.app[SESSIONS]
-    ready = sessions.warm and len(sessions) < sessions.highest
-    body = {"ready": ready, "sessions": len(sessions), "max_sessions": sessions.highest, "warm": sessions.warm}
-    return _json(body, status=200 if ready else 503)
 
 
 def _json(body: dict[str, Any], status: int = 200) -> web.Response:

@@ -256,6 +256,11 @@ class Worker:
         self.warmed = threading.Event()
         """Set once `warm` or `failure` says how it went."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it works, or is still to be started: it has not ended."""
+        return self._thread.is_alive() or self._thread.ident is None
+
     def start(self) -> None:
         self._thread.start()
 

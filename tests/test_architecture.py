@@ -22,18 +22,27 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     # the page's HTTP, that of WHIP and WHEP clients, and a WHEP client: the virtual camera of a running session
-    "aiohttp": {"server.py", "realtime/bodies.py", "realtime/signaling.py", "realtime/whip.py", "realtime/studio/http.py", "realtime/virtualcam/remote.py"},
+    "aiohttp": {
+        "server.py",
+        "realtime/bodies.py",
+        "realtime/health_http.py",
+        "realtime/signaling.py",
+        "realtime/whip.py",
+        "realtime/studio/http.py",
+        "realtime/virtualcam/remote.py",
+    },
     "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/", "realtime/virtualcam/remote.py"},
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
+    "prometheus_client": {"realtime/exposition.py"},
     "pyvirtualcam": {"realtime/virtualcam/device.py"},
     "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/", "training/regressor/learn.py"},
     "onnx": {"training/regressor/onnx_file.py"},
     "onnxruntime": {"models/regressor.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "worker.py"}
+MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py", "worker.py"}
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 

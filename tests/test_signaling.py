@@ -198,16 +198,6 @@ async def test_avatars_and_thumbnails(http: Http) -> None:
     await problem_of(await http.client.get("/avatars/nobody/thumbnail"), 404)
 
 
-async def test_health_and_readiness(http: Http) -> None:
-    assert await (await http.client.get("/healthz")).json() == {"status": "ok"}
-    await until(lambda: http.worker.warm)
-    response = await http.client.get("/readyz")
-    assert response.status == 200
-    assert await response.json() == {"ready": True, "sessions": 0, "max_sessions": 1, "warm": True}
-    http.worker.warm = False
-    assert (await http.client.get("/readyz")).status == 503
-
-
 async def test_the_page_is_cached_but_asked_for_each_time(http: Http) -> None:
     for path, kind in (
         ("/", "text/html"),

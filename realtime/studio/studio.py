@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import shutil
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from realtime.config import LOOPBACK_HOSTS, ServerConfig
 from realtime.errors import HeadcastError, Unavailable
 from realtime.gallery import Gallery
-from realtime.studio.disk import FolderLock
+from realtime.studio.disk import RESERVE_BYTES, FolderLock
 from realtime.studio.jobs import Jobs
 from realtime.studio.shelf import Shelf, TakeOff
 from realtime.studio.store import Store
@@ -42,6 +46,18 @@ class StudioSettings:
     def avatars(self) -> Path:
         """Where its finished avatars are."""
         return self.folder / AVATARS
+
+
+@dataclass(frozen=True, slots=True)
+class StudioVitals:
+    """One look at the studio, for the server's health."""
+
+    troubles: tuple[str, ...] = ()
+    """What it does without, with no path or name in it."""
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    """Avatars that are made or were, by state."""
+    free_bytes: int | None = None
+    """On its disk; None: not known."""
 
 
 def settings_of(config: ServerConfig) -> StudioSettings:
@@ -110,6 +126,14 @@ class Studio:
         self.check()
         if self.training_problem:
             raise Unavailable(self.training_problem)
+
+    async def vitals(self) -> StudioVitals:
+        """Raises Unavailable: the database does not answer. OSError: the disk does not."""
+        if self.problem:
+            return StudioVitals(("the studio cannot be used",))
+        jobs = Counter(str(job.state) for job in await self.store.jobs())
+        free = (await asyncio.to_thread(shutil.disk_usage, self.settings.folder)).free
+        return StudioVitals(("the studio's disk is full",) if free < RESERVE_BYTES else (), jobs, free)
 
     async def _ask_training(self) -> None:
         self.training_problem = await self._trainer.problem()
