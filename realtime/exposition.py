@@ -5,7 +5,7 @@ Counters are summed up when they are asked for, so that feeding them costs the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -43,28 +43,28 @@ class Numbers:
 
 
 class Exposition:
-    """Args: takes the numbers of the moment."""
+    """Writes the text, for one thread at a time."""
 
-    def __init__(self, take: Callable[[], Numbers]) -> None:
+    def __init__(self) -> None:
+        self._told = _Told()
         self._registry = CollectorRegistry()
-        self._registry.register(_Told(take))
+        self._registry.register(self._told)
         ProcessCollector(registry=self._registry)
 
-    def text(self) -> bytes:
-        """In Prometheus' text format 0.0.4, UTF-8."""
+    def text(self, numbers: Numbers) -> bytes:
+        """In Prometheus' text format 0.0.4, UTF-8, with the process's own figures."""
+        self._told.numbers = numbers
         return generate_latest(self._registry)
 
 
 class _Told(Collector):
-    def __init__(self, take: Callable[[], Numbers]) -> None:
-        self._take = take
-
-    def describe(self) -> list[Metric]:
-        """Nothing beforehand: otherwise the registry would take the numbers once to learn the names."""
-        return []
+    def __init__(self) -> None:
+        self.numbers: Numbers | None = None
 
     def collect(self) -> Iterator[Metric]:
-        numbers = self._take()
+        numbers = self.numbers
+        if numbers is None:  # the registry asks once for names
+            return
         totals = numbers.totals
         yield _gauges("headcast_health", "1 for the state that the server is in.", "state", {each: int(each is numbers.health) for each in Health})
         yield _gauges("headcast_sessions", "Sessions that are there, by what they do.", "state", numbers.sessions)

@@ -62,7 +62,7 @@ class HealthHttp:
         return web.json_response(body, status=200 if found.ready else 503, headers=NO_STORE)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._watch.text(), headers={**NO_STORE, str(hdrs.CONTENT_TYPE): CONTENT_TYPE})
+        return web.Response(body=await self._watch.text(), headers={**NO_STORE, str(hdrs.CONTENT_TYPE): CONTENT_TYPE})
 
 
 def counting(watch: Watch) -> Middleware:

@@ -55,7 +55,8 @@ class Watch:
         self._refused: Counter[str] = Counter()
         self._request_errors = 0
         self._studio_vitals = StudioVitals()
-        self._exposition = Exposition(self._numbers)
+        self._exposition = Exposition()
+        self._writing = asyncio.Lock()
         self._text = b""
         self._text_at_s: float | None = None
         self._tasks = Tasks("the server's watch", lambda: None)
@@ -87,12 +88,13 @@ class Watch:
         sessions = self._sessions
         return Readiness(sessions.warm, sessions.stopping, self.verdict().health, len(sessions), sessions.highest)
 
-    def text(self) -> bytes:
-        """All numbers in Prometheus' format, at most `TEXT_LASTS_S` old."""
-        now = self._clock()
-        if self._text_at_s is None or now - self._text_at_s >= TEXT_LASTS_S:
-            self._text, self._text_at_s = self._exposition.text(), now
-        return self._text
+    async def text(self) -> bytes:
+        """All numbers in Prometheus' format, at most `TEXT_LASTS_S` old; written in another thread, for it takes milliseconds."""
+        async with self._writing:
+            now = self._clock()
+            if self._text_at_s is None or now - self._text_at_s >= TEXT_LASTS_S:
+                self._text, self._text_at_s = await asyncio.to_thread(self._exposition.text, self._numbers()), now
+            return self._text
 
     async def _tick(self) -> None:
         ticks = 0
@@ -137,7 +139,7 @@ class Watch:
             max_sessions=self._sessions.highest,
             viewers=census.viewers,
             request_errors=self._request_errors,
-            refused=self._refused,
+            refused=dict(self._refused),
             worst_lag_s=self._history.worst_lag_s(self._clock()),
             jobs=self._studio_vitals.jobs,
             studio_free_bytes=self._studio_vitals.free_bytes,

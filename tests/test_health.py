@@ -106,7 +106,7 @@ def test_the_numbers_in_prometheus_format() -> None:
     totals = Totals()
     totals.add(session)
     numbers = Numbers(totals, Health.DEGRADED, {"live": 1}, 4, 2, 5, {"full": 7}, 0.125, {"queued": 2}, 1000)
-    samples = parsed(Exposition(lambda: numbers).text())
+    samples = parsed(Exposition().text(numbers))
     assert of(samples, "headcast_health", state="degraded") == 1
     assert of(samples, "headcast_health", state="ok") == 0
     assert of(samples, "headcast_sessions", state="live") == 1
