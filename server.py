@@ -18,6 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes
+from realtime.discretion import be_discreet
 from realtime.errors import HeadcastError
 from realtime.flags import read_config_or_exit
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
@@ -83,6 +84,7 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
 
 
 def main() -> int:
+    be_discreet()
     config = read_config_or_exit(sys.argv[1:], os.environ)
     logging.basicConfig(level=logging.INFO if config.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for library in ("aioice", "aiortc"):
