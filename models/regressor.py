@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BadFile
+from models.onnx_session import open_network
 from models.regressor_features import FEATURE_COUNT, SEEN, mirrored, show, swapped
 from models.rotations import to_matrix
 
@@ -100,16 +101,10 @@ class Regressor:
         Raises:
             BadFile: it is no such file, or of another version.
         """
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()  # Windows builds have some
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise BadFile(f"{path.name}: a regressor has at most {MAX_BYTES >> 20} MB")
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=list(providers))
+            self._session = open_network(path.read_bytes(), providers)
         except BadFile:
             raise
         except Exception as error:  # onnxruntime's own, of many kinds, and OSError

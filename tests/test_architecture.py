@@ -39,7 +39,7 @@ ONLY_IN = {
     "pyvirtualcam": {"realtime/virtualcam/device.py"},
     "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/", "training/regressor/learn.py"},
     "onnx": {"training/regressor/onnx_file.py"},
-    "onnxruntime": {"models/regressor.py"},
+    "onnxruntime": {"models/onnx_session.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py", "worker.py"}

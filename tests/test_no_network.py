@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -103,3 +104,18 @@ def test_a_session_works_on_a_machine_without_any_network(flags: str) -> None:
     report = json.loads(result.stdout)
     assert report["frames"] > 30
     assert report["answer_ms"] < 1000 * ASK_TIMEOUT_S
+
+
+def test_no_network_of_ours_reports_its_use(tmp_path: Path) -> None:
+    """onnxruntime would, from a thread and out of a database in the user's cache folder, unless a CI variable stops it."""
+    code = (
+        "import os, pathlib; from models.regressor import Regressor, beside; from realtime.reenactor import HEAD; "
+        "Regressor(beside(HEAD)); print(len(os.listdir('/proc/self/task')))"
+    )
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "TMPDIR"), str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**kept, **homes, "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1"
+    assert list(tmp_path.rglob("*")) == []
