@@ -35,3 +35,9 @@ def planes(i420: Picture) -> tuple[Picture, Picture, Picture]:
     height, width = i420.shape[0] * 2 // 3, i420.shape[1]
     chroma = i420[height:].reshape(2, height // 2, width // 2)
     return i420[:height], chroma[0], chroma[1]
+
+
+def luma_of(rgb: Picture) -> Picture:
+    """(H, W) luma of a (H, W, 3) picture, as `to_i420` makes it."""
+    luma: Picture = ((rgb.astype(np.int32) @ np.array((66, 129, 25), np.int32) + 4224) >> 8).astype(np.uint8)
+    return luma

@@ -12,6 +12,7 @@ from models.baked import BakedAvatar
 from models.head import HeadParams
 from models.kernels import Bands
 from models.passes import Passes
+from models.watermark.pattern import Marker
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 
@@ -48,6 +49,7 @@ class AvatarRenderer:
         self._i420 = [np.zeros((size * 3 // 2, size), np.uint8) for _ in range(ROTATION)]
         self._turn = 0
         self._badge, self._margin = make_badge(size)
+        self._marker = Marker(size)
         self.set_avatar(avatar)
 
     def set_avatar(self, avatar: BakedAvatar) -> None:
@@ -70,7 +72,7 @@ class AvatarRenderer:
         return self._render(params, background, mirror, None)
 
     def render_i420(self, params: HeadParams, background: str = "avatar", mirror: bool = False) -> Picture:
-        """(size * 3 / 2, size) uint8 as RenderedFrame.i420; otherwise as `render`."""
+        """(size * 3 / 2, size) uint8 as RenderedFrame.i420, with the invisible mark (models/watermark); otherwise as `render`, which does not have it."""
         i420 = self._i420[self._turn]
         self._render(params, background, mirror, i420)
         return i420
@@ -105,7 +107,9 @@ class AvatarRenderer:
             passes.overlay(part, mirror, out)
             lay_badge(self._badge, self._margin, low, high, out)
             if i420 is not None:
-                to_i420(out, low, high, *planes(i420))
+                luma, blue, red = planes(i420)
+                to_i420(out, low, high, luma, blue, red)
+                self._marker.mark_luma(luma, low, high)
 
         self._bands.run(see)
         self._bands.run(colour)

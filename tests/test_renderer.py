@@ -23,6 +23,7 @@ from models.lighting import light_vertices
 from models.passes import Passes
 from models.shading import draw_overlays, resolve_edges, shade_glossy, shade_rows
 from models.texture_basis import blend_blocks
+from models.watermark.pattern import Marker
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 from realtime.renderer import AvatarRenderer
@@ -164,7 +165,13 @@ def test_i420_is_the_picture(renderer: AvatarRenderer) -> None:
     luma, blue, red = planes(i420)
     weights = np.array([0.299, 0.587, 0.114])
     y = rgb @ weights
-    np.testing.assert_allclose(luma, 16 + 219 / 255 * y, atol=1.5)
+    unmarked, marker = np.zeros_like(luma), Marker(SIZE)
+    to_i420(rgb.astype(np.uint8), 0, SIZE, unmarked, np.zeros_like(blue), np.zeros_like(red))
+    marked = unmarked.copy()
+    marker.mark_luma(marked, 0, SIZE)
+    assert 42 < psnr(marked.astype(float), unmarked.astype(float)) < 60, "marked, but not to be seen"
+    np.testing.assert_array_equal(luma, marked)
+    np.testing.assert_allclose(unmarked, 16 + 219 / 255 * y, atol=1.5)
     small = rgb.reshape(SIZE // 2, 2, SIZE // 2, 2, 3).mean((1, 3))
     np.testing.assert_allclose(blue, 128 + 224 / 255 * (small[..., 2] - small @ weights) / 1.772, atol=1.5)
     np.testing.assert_allclose(red, 128 + 224 / 255 * (small[..., 0] - small @ weights) / 1.402, atol=1.5)

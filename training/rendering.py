@@ -16,6 +16,7 @@ from models.head import HeadParams
 from models.image_blob import decode_image, encode_image
 from models.kernels import Bands
 from models.passes import Passes
+from models.watermark.pattern import Marker
 
 Picture = NDArray[np.uint8]
 Parts = Literal["all", "head"]
@@ -122,12 +123,13 @@ def static_texture(file: AvatarFile) -> AvatarFile:
 
 
 class Mark:
-    """The badge that says "AI avatar", for pictures of one size."""
+    """What says that a picture is synthetic, for pictures of one size: the badge "AI avatar", and the invisible mark."""
 
     def __init__(self, size: int) -> None:
         self._badge, self._margin = make_badge(size)
+        self._marker = Marker(size)
 
     def lay(self, picture: Picture) -> Picture:
         """Marks a (size, size, 3) picture in place, and returns it."""
         lay_badge(self._badge, self._margin, 0, len(picture), picture)
-        return picture
+        return self._marker.mark(picture)

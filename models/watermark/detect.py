@@ -1,0 +1,159 @@
+"""Finds the mark again, in any picture or window of video frames, scaled, cropped or mirrored.
+
+What is sure about it is what it does not find. Of each wave of the pattern only the phase is looked at, against the phase that was drawn for it; the score z
+is the sum of the cosines between them, over its standard deviation. For a picture made without the mark, whatever it shows, these differences are uniform
+and independent over the draw of the pattern; so P(score >= z) <= exp(-z^2 / 2) (Chernoff's bound: the moment generating function of the cosine of a uniform
+angle, the Bessel function I0(s), is at most exp(s^2 / 4)), and for the best of N places, scales and mirrorings at most N times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.watermark.pattern import PERIOD_PX, Waves, waves
+
+Luma = NDArray[np.uint8]
+
+LARGEST_PX = 1024
+"""Larger pictures are made smaller first."""
+SCALES = 0.36, 2.3
+"""Of the pattern as it was made, in the picture that is looked at."""
+SCALE_STEP = 1.004
+PLACES = 72
+"""Steps of a period along each axis at which the pattern is tried."""
+SPECTRUM = 2048
+THRESHOLD = 7.5
+CLIP = 4.0
+"""Grey levels: more is the picture's own edge."""
+SMOOTH = 0.0045
+"""Of the picture's smaller side: what is smoother is the picture's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found."""
+
+    score: float
+    """In standard deviations of what an unmarked picture has at one place."""
+    scale: float
+    """Of the pattern: 1 in a picture as it left the renderer."""
+    mirrored: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a mark."""
+        return self.score >= THRESHOLD
+
+
+class Window:
+    """Adds up the frames of a window, all of one size."""
+
+    def __init__(self) -> None:
+        self._sum: NDArray[np.float32] | None = None
+        self.frames = 0
+        self.size: tuple[int, int] | None = None
+        """Width and height in pixels of every frame."""
+
+    def add(self, luma: Luma) -> None:
+        """Another (H, W) frame.
+
+        Raises:
+            ValueError: it has another size than the ones before.
+        """
+        if self.size not in (None, (luma.shape[1], luma.shape[0])):
+            raise ValueError(f"expected a frame of {self.size} pixels, got {luma.shape[1]} x {luma.shape[0]}")
+        self.size = luma.shape[1], luma.shape[0]
+        rest = _residual(_reduced(luma))
+        if self._sum is None:
+            self._sum = rest
+        else:
+            self._sum += rest
+        self.frames += 1
+
+    def find(self) -> Finding:
+        """The best place, scale and mirroring.
+
+        Raises:
+            ValueError: no frame was added.
+        """
+        if self._sum is None:
+            raise ValueError("expected a frame at least")
+        mean = self._sum / np.float32(self.frames)
+        return _best(_spectrum(mean), min(mean.shape))
+
+
+def find(frames: Iterable[Luma]) -> Finding:
+    """The mark in (H, W) uint8 luma frames of one size, taken together."""
+    window = Window()
+    for luma in frames:
+        window.add(luma)
+    return window.find()
+
+
+def false_alarm_bound() -> float:
+    """Upper bound of the share of unmarked windows, whatever they show, with a score of THRESHOLD, over the draw of the pattern."""
+    return float(min(1.0, 2 * len(_scales()) * PLACES**2 * np.exp(-(THRESHOLD**2) / 2)))
+
+
+def _reduced(luma: Luma) -> Luma:
+    import cv2
+
+    shrink = LARGEST_PX / max(luma.shape)
+    if shrink >= 1.0:
+        return luma
+    size = max(round(luma.shape[1] * shrink), 1), max(round(luma.shape[0] * shrink), 1)
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _residual(luma: Luma) -> NDArray[np.float32]:
+    """What is finer than the picture's own shapes, without its edges."""
+    import cv2
+
+    values = luma.astype(np.float32)
+    rest = values - cv2.GaussianBlur(values, (0, 0), SMOOTH * min(luma.shape))
+    return np.asarray(np.clip(rest, -CLIP, CLIP))
+
+
+def _spectrum(mean: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """(SPECTRUM, SPECTRUM / 2 + 1), about the picture's centre: so the phase changes slowly from one frequency to the next."""
+    height, width = mean.shape
+    padded = np.zeros((SPECTRUM, SPECTRUM), np.float32)
+    padded[:height, :width] = mean
+    centred = np.roll(padded, (-(height // 2), -(width // 2)), (0, 1))
+    return np.fft.rfft2(centred).astype(np.complex64)
+
+
+def _scales() -> NDArray[np.float64]:
+    low, high = np.log(SCALES) / np.log(SCALE_STEP)
+    return np.asarray(SCALE_STEP ** np.arange(np.floor(low), np.ceil(high) + 1))
+
+
+def _best(spectrum: NDArray[np.complex64], side: int) -> Finding:
+    drawn, best = waves(), Finding(0.0, 1.0, False)
+    for scale in _scales():
+        for mirrored in (False, True):
+            score = _score(spectrum, drawn, PERIOD_PX * scale, mirrored)
+            if score > best.score:
+                best = Finding(score, float(scale), mirrored)
+    return best
+
+
+def _score(spectrum: NDArray[np.complex64], drawn: Waves, period: float, mirrored: bool) -> float:
+    """The best of all places for a pattern of that period in pixels."""
+    across = -drawn.across if mirrored else drawn.across
+    column = np.rint(across * (SPECTRUM / period)).astype(np.int64)
+    row = np.rint(drawn.down * (SPECTRUM / period)).astype(np.int64)
+    seen = np.hypot(column, row) < SPECTRUM / 2
+    row, column, opposite = row[seen], np.abs(column[seen]), column[seen] < 0
+    values = spectrum[np.where(opposite, -row, row) % SPECTRUM, column]
+    values = np.where(opposite, values.conj(), values)
+    size = np.abs(values)
+    turned = np.where(size > 0, values / np.where(size > 0, size, 1), 0) * np.exp(-1j * drawn.phase[seen])
+    sums = np.zeros((PLACES, PLACES), np.complex64)
+    sums[drawn.down[seen] % PLACES, across[seen] % PLACES] = turned
+    surface = np.fft.ifft2(sums).real * PLACES**2
+    return float(surface.max() / np.sqrt(max(seen.sum(), 1) / 2.0))
