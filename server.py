@@ -22,6 +22,7 @@ from realtime.discretion import be_discreet
 from realtime.errors import HeadcastError
 from realtime.flags import read_config_or_exit
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
+from realtime.logs import set_up_logging
 from realtime.memory import settle
 from realtime.reenactor import HEAD, StageFactory, load_avatar
 from realtime.rtc.encoder import check_encoder
@@ -86,9 +87,7 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
 def main() -> int:
     be_discreet()
     config = read_config_or_exit(sys.argv[1:], os.environ)
-    logging.basicConfig(level=logging.INFO if config.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for library in ("aioice", "aiortc"):
-        logging.getLogger(library).setLevel(logging.WARNING)  # at INFO they tell addresses
+    set_up_logging(config)
     try:
         tls = tls_context(config)
         check_encoder(config.encoder)

@@ -42,6 +42,14 @@ class VmcShapes(StrEnum):
     """Vowels and blinks, which every VRM model has."""
 
 
+class LogFormat(StrEnum):
+    """What a log line is."""
+
+    TEXT = "text"
+    JSON = "json"
+    """An object: time, level, logger, message; session and exception where there are any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where datagrams are sent to."""
@@ -159,6 +167,8 @@ class ServerConfig:
     """The Python that makes avatars, say of an environment with PyTorch; None: the server's own."""
     verbose: bool = False
     """Log what a developer wants to know."""
+    log_format: LogFormat = LogFormat.TEXT
+    """What a log line is."""
 
     @property
     def codec(self) -> Codec:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from realtime.access import AccessError, digest_of_chosen
-from realtime.config import LOOPBACK_HOSTS, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes
+from realtime.config import LOOPBACK_HOSTS, ConfigError, Encoder, Endpoint, IceServer, LogFormat, PortRange, ServerConfig, VmcShapes
 from realtime.hosts import IPNetwork, address_of, host_name, normal_origin
 from realtime.packets import DriveMode
 
@@ -63,6 +63,13 @@ def _vmc_shapes(text: str) -> VmcShapes:
         return VmcShapes(text.lower())
     except ValueError:
         raise ConfigError(f"expected one of {', '.join(VmcShapes)}, got {text!r}") from None
+
+
+def _log_format(text: str) -> LogFormat:
+    try:
+        return LogFormat(text.lower())
+    except ValueError:
+        raise ConfigError(f"expected one of {', '.join(LogFormat)}, got {text!r}") from None
 
 
 def _ice_server(text: str) -> IceServer:
@@ -187,6 +194,7 @@ _READERS = {
     "max_upload_mb": (_integer(1, 10_000), "MB", "largest video that is taken"),
     "training_python": (_file, "PYTHON", "what makes avatars, say the Python of an environment with PyTorch (default: the server's own)"),
     "verbose": (_switch, None, "log what a developer wants to know"),
+    "log_format": (_log_format, "FORMAT", "text or json (one object a line)"),
 }  # fmt: skip
 
 

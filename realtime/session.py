@@ -175,7 +175,7 @@ class Session:
     def end(self, reason: str) -> None:
         """Begins to close, without waiting for it; the slot is free at once."""
         if self._closing is None:
-            logger.info("session %s ends: %s", self.tag, reason)
+            logger.info("session %s ends: %s", self.tag, reason, extra={"session": self.tag})
         self._begin_closing()
 
     def give_way(self) -> None:

@@ -115,7 +115,7 @@ class Sessions:
         except BaseException:
             await session.aclose()
             raise
-        logger.info("session %s opened, %d of %d", session.tag, len(self), self._config.max_sessions)
+        logger.info("session %s opened, %d of %d", session.tag, len(self), self._config.max_sessions, extra={"session": session.tag})
         return session, answer
 
     def get(self, session_id: str) -> Session:

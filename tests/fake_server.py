@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 
 from realtime.flags import read_config_or_exit
+from realtime.logs import set_up_logging
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker
@@ -17,7 +17,7 @@ from tests.fakes import Behaviour, FakeFactory, gallery
 
 def main() -> int:
     config = read_config_or_exit(sys.argv[1:], os.environ)
-    logging.basicConfig(level=logging.WARNING)
+    set_up_logging(config)
     warm_error = RuntimeError("the weights are missing") if config.avatar == "unready" else None
     factory = FakeFactory(config.size, [Behaviour(delay_s=0.02, warm_error=warm_error)])
     worker = Worker(factory)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from realtime.access import digest
-from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, PortRange, ServerConfig, VmcShapes
+from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, LogFormat, PortRange, ServerConfig, VmcShapes
 from realtime.flags import read_config, read_config_or_exit
 from realtime.packets import DriveMode
 
@@ -28,7 +28,7 @@ def test_every_flag(tmp_path: Path) -> None:
     more.mkdir()
     flags = f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --avatars-dir {more} --size 256 --fps 25 --max-sessions 3"
     flags += " --encoder x264 --bitrate 900 --min-bitrate 90 --max-bitrate 901"
-    flags += f" --drive own --verbose --cert-file {pem} --key-file {pem}"
+    flags += f" --drive own --verbose --log-format json --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
     flags += f" --users {pem} --allowed-host headcast.example.org --allowed-origin https://example.org/ --trust-proxy 127.0.0.1 --trust-proxy 172.18.0.0/16"
     flags += " --idle-timeout 900 --max-session-seconds 7200"
@@ -63,6 +63,7 @@ def test_every_flag(tmp_path: Path) -> None:
         idle_timeout=900,
         max_session_seconds=7200,
         verbose=True,
+        log_format=LogFormat.JSON,
     )
 
 
@@ -115,6 +116,7 @@ def test_environment_and_its_precedence() -> None:
         "--vmc ::1:39539",
         "--vmc localhost:39539 --vmc-shapes iphone",
         "--vmc-shapes vrm",
+        "--log-format xml",
         '--ice-server stun:a>;rel="x"',
         "--ice-server stun:a:b:c",
         "--turn-secret north",
