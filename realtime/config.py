@@ -178,7 +178,7 @@ class ServerConfig:
     @property
     def private(self) -> bool:
         """Whether only people of this machine reach it, and all of them may do everything."""
-        return self.host in LOOPBACK_HOSTS and self.token is None and self.users is None
+        return self.host in LOOPBACK_HOSTS and self.token is None and self.users is None and not self.insecure
 
     @property
     def offers_loopback(self) -> bool:

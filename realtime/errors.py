@@ -2,6 +2,7 @@
 
     HeadcastError
     ├── BadRequest            400  the request cannot be read
+    ├── Unauthorized          401  does not say who asks, or says it with a token that is not known; carries `challenge`
     ├── Forbidden             403  may not be done, or not by whoever asks
     ├── NotFound              404  no such session, avatar or page
     ├── RequestTimeout        408  what was announced did not come
@@ -9,8 +10,11 @@
     ├── PreconditionFailed    412  made for another state of what it changes
     ├── PayloadTooLarge       413
     ├── UnsupportedMediaType  415
+    ├── MisdirectedRequest    421  meant for a server of another name
     ├── Unprocessable         422  well-formed, but cannot be done (an SDP without video, say)
     ├── PreconditionRequired  428  does not say which state it was made for
+    ├── RendererLost          500  the process that rendered a session has ended or hangs
+    ├── TooManyRequests       429  carries `retry_after_s`
     ├── ServerFull            503  every session slot is taken; carries `retry_after_s`
     ├── Unavailable           503  something that it needs does not answer
     └── InsufficientStorage   507  the disk is full
@@ -27,10 +31,30 @@ class HeadcastError(Exception):
     status = 500
     title = "Internal error"
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Further headers of the answer."""
+        return {}
+
 
 class BadRequest(HeadcastError):
     status = 400
     title = "Bad request"
+
+
+class Unauthorized(HeadcastError):
+    """Answered with a challenge (RFC 6750, section 3); `error` is its code, where a token was wrong."""
+
+    status = 401
+    title = "Unauthorized"
+
+    def __init__(self, message: str, error: str | None = None) -> None:
+        super().__init__(message)
+        self._error = error
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="Headcast"' + (f', error="{self._error}"' if self._error else "")}
 
 
 class Forbidden(HeadcastError):
@@ -68,6 +92,11 @@ class UnsupportedMediaType(HeadcastError):
     title = "Unsupported media type"
 
 
+class MisdirectedRequest(HeadcastError):
+    status = 421
+    title = "Misdirected request"
+
+
 class Unprocessable(HeadcastError):
     status = 422
     title = "Unprocessable content"
@@ -76,6 +105,19 @@ class Unprocessable(HeadcastError):
 class PreconditionRequired(HeadcastError):
     status = 428
     title = "Precondition required"
+
+
+class TooManyRequests(HeadcastError):
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
 
 
 class Unavailable(HeadcastError):
@@ -95,3 +137,11 @@ class ServerFull(HeadcastError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
+class RendererLost(HeadcastError):
+    """Whatever was asked of it was not done; another one can be made."""

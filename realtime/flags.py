@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, cast
 
-from realtime.access import AccessError, digest_of_chosen
+from realtime.access import AccessError, digest_of_chosen, read_users
 from realtime.config import LOOPBACK_HOSTS, ConfigError, Encoder, Endpoint, IceServer, LogFormat, PortRange, ServerConfig, VmcShapes
 from realtime.hosts import IPNetwork, address_of, host_name, normal_origin
 from realtime.packets import DriveMode
@@ -133,6 +133,15 @@ def _token(text: str) -> str:
         raise ConfigError(str(error)) from None
 
 
+def _users(text: str) -> Path:
+    path = _file(text)
+    try:
+        read_users(path)
+    except AccessError as error:
+        raise ConfigError(str(error)) from None
+    return path
+
+
 def _allowed_host(text: str) -> str:
     name = host_name(text)
     if name is None or (text != name and address_of(text) is None):
@@ -177,7 +186,7 @@ _READERS = {
     "tls_auto": (_switch, None, "serve over https with a certificate of this machine's own authority (python -m realtime.certificate)"),
     "token": (_token, "TEXT", "the owner's token: whoever has it may do everything; better in the environment or a file"),
     "token_file": (_file, "FILE", "file that holds it"),
-    "users": (_file, "FILE", "who else may enter, as python -m realtime.access makes it"),
+    "users": (_users, "FILE", "who else may enter, as python -m realtime.access makes it"),
     "insecure": (_switch, None, "let everybody who reaches this server do everything"),
     "allowed_host": (_allowed_host, "NAME", "further name that this server is reached by, repeatable"),
     "allowed_origin": (_allowed_origin, "ORIGIN", "other site whose pages may use this server, repeatable"),

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from realtime.access import Role
-from realtime.config import LOOPBACK_HOSTS, Codec, ServerConfig
+from realtime.config import Codec, ServerConfig
 from realtime.errors import NotFound, ServerFull
 from realtime.metrics import Ledger, Totals
 from realtime.rtc.candidates import warn_of_few_ports
@@ -48,6 +48,11 @@ class Sessions:
         return len(self._sessions)
 
     @property
+    def config(self) -> ServerConfig:
+        """What the server's owner chose."""
+        return self._config
+
+    @property
     def highest(self) -> int:
         """How many there may be."""
         return self._config.max_sessions
@@ -74,8 +79,8 @@ class Sessions:
 
     @property
     def local(self) -> bool:
-        """Whether only this machine reaches the server."""
-        return self._config.host in LOOPBACK_HOSTS
+        """Whether only this machine's people reach the server, and all of them may do everything."""
+        return self._config.private
 
     def ice_servers(self) -> IceServers:
         """STUN and TURN servers for a client that connects now; none unless they were configured."""

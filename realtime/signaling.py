@@ -14,9 +14,10 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from realtime.bodies import json_object
-from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge, ServerFull
+from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge
 from realtime.exports import export
 from realtime.gallery import SHIPPED, Entry, Gallery
+from realtime.gate import Gate, person_of
 from realtime.health_http import HealthHttp, counting
 from realtime.qr import qr_svg
 from realtime.rtc.ice_servers import as_json
@@ -35,13 +36,6 @@ GALLERY: web.AppKey[Gallery[Any]] = web.AppKey("gallery", Gallery)
 PAGE = web.AppKey("page", Path)
 EXPORTING = web.AppKey("exporting", asyncio.Lock)
 STUDIO = web.AppKey("studio", Studio)
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -67,12 +61,13 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
         studio: starts and stops with the application; None: there is none.
     """
     watch = Watch(sessions, studio)
-    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[counting(watch), _answer_errors])
+    gate = Gate(sessions.config)
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[counting(watch), _answer_errors, gate.middleware()])
     application[SESSIONS] = sessions
     application[GALLERY] = gallery
     application[PAGE] = page.resolve()
     application[EXPORTING] = asyncio.Lock()
-    application.on_response_prepare.append(_add_security_headers)
+    application.on_response_prepare.append(gate.complete)
     if studio is not None:
         application[STUDIO] = studio
         application.on_startup.append(lambda _: studio.start())
@@ -91,7 +86,9 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
             web.get("/avatars/{id}/thumbnail", _thumbnail),
             web.get("/avatars/{id}/export", _export),
             *HealthHttp(watch).routes(),
+            *gate.routes(),
             web.get("/qr.svg", _qr),
+            web.get("/login", _login_page),
             web.get("/obs/{session}", _page_for_obs),
             web.get("/", _page),
             web.get("/static/{path:.+}", _page),
@@ -112,8 +109,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except HeadcastError as error:
-        headers = {str(hdrs.RETRY_AFTER): str(error.retry_after_s)} if isinstance(error, ServerFull) else None
-        return problem(error.status, error.title, str(error), headers)
+        return problem(error.status, error.title, str(error), error.headers)
     except web.HTTPRequestEntityTooLarge:
         return problem(PayloadTooLarge.status, PayloadTooLarge.title, f"expected at most {MAX_BODY_BYTES} bytes")
     except web.HTTPException as error:
@@ -124,10 +120,6 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception:
         logger.exception("a request failed")
         return problem(500, HeadcastError.title, "the server failed; its log says why")
-
-
-async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(SECURITY_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +161,7 @@ async def _offer(request: web.Request) -> web.Response:
     offer = await _read_offer(request)
     gallery = request.app[GALLERY]
     avatar_id = gallery.entry(offer.avatar).id if offer.avatar is not None else gallery.default_id
-    session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.name or offer.replaces, name=offer.name)
+    session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.name or offer.replaces, name=offer.name, role=person_of(request).role)
     response = _json({"sdp": answer, "type": "answer", "session_id": session.id})
     response.etag = session.trickle.etag
     return response
@@ -254,6 +246,10 @@ async def _qr(request: web.Request) -> web.Response:
 async def _page_for_obs(request: web.Request) -> web.StreamResponse:
     """The same for every session: the page itself finds out whether there is one of that name, and waits for it."""
     return _file(request, "obs.html")
+
+
+async def _login_page(request: web.Request) -> web.StreamResponse:
+    return _file(request, "login.html")
 
 
 async def _page(request: web.Request) -> web.StreamResponse:

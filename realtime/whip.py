@@ -6,7 +6,7 @@
     DELETE /sessions/{id}/viewers/{viewer}         the end of a viewer; that of a session is in signaling.py
 
 A session's identifier, whether a WHIP client chose it or not, is known to its client and to whom that tells: knowing it is the right to watch, replace and end
-the session.
+the session, for those whose role allows it. How it looks is not for viewers to say: what they ask for is not heeded.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from realtime.access import Role
 from realtime.errors import BadRequest, PreconditionFailed, PreconditionRequired, Unprocessable, UnsupportedMediaType
 from realtime.gallery import Gallery
+from realtime.gate import person_of
 from realtime.looks import Look, read_look
 from realtime.rtc.ice_servers import link_headers
 from realtime.rtc.negotiation import Direction
@@ -72,7 +74,7 @@ class WhipWhep:
             checked_name(name)
         avatar_id = self._gallery.entry(request.match_info["avatar"]).id
         look = self._look(request)
-        session, answer = await self._sessions.open(sdp, avatar_id, name, Direction.RECEIVE, name)
+        session, answer = await self._sessions.open(sdp, avatar_id, name, Direction.RECEIVE, name, person_of(request).role)
         session.wear(look)
         return self._created(answer, f"/sessions/{session.id}", session.trickle)
 
@@ -81,7 +83,8 @@ class WhipWhep:
         session = self._sessions.get(request.match_info["session"])
         look = self._look(request)
         viewer, answer = await session.audience.admit(sdp)
-        session.wear(look)
+        if person_of(request).role.covers(Role.PUPPETEER):
+            session.wear(look)
         return self._created(answer, f"/sessions/{session.id}/viewers/{viewer.id}", viewer.trickle)
 
     async def _trickle_session(self, request: web.Request) -> web.Response:

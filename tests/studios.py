@@ -39,7 +39,7 @@ class StudioClient:
     taken_off: list[str] = field(default_factory=list)
 
     async def get(self, path: str, *keys: str) -> dict[str, Any]:
-        return await answer(await self.http.get(path, headers=bearer(*keys)))
+        return await answer(await self.http.get(path, headers=holding(*keys)))
 
     async def send(self, content: bytes = CLIP, name: str = "me.mp4") -> ClientResponse:
         return await self.http.post("/studio/uploads", params={"name": name}, data=io.BytesIO(content))
@@ -70,8 +70,8 @@ class StudioClient:
         return now
 
 
-def bearer(*keys: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {' '.join(keys)}"} if keys else {}
+def holding(*keys: str) -> dict[str, str]:
+    return {"Avatar-Keys": " ".join(keys)} if keys else {}
 
 
 async def answer(response: ClientResponse, status: int = 200) -> dict[str, Any]:

@@ -25,6 +25,7 @@ ONLY_IN = {
     "aiohttp": {
         "server.py",
         "realtime/bodies.py",
+        "realtime/gate.py",
         "realtime/health_http.py",
         "realtime/signaling.py",
         "realtime/whip.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.access import digest
+from realtime.access import digest, write_users
 from realtime.config import Codec, ConfigError, Encoder, Endpoint, IceServer, LogFormat, PortRange, ServerConfig, VmcShapes
 from realtime.flags import read_config, read_config_or_exit
 from realtime.packets import DriveMode
@@ -26,11 +26,12 @@ def test_every_flag(tmp_path: Path) -> None:
     pem, more = tmp_path / "a.pem", tmp_path / "more"
     pem.write_text("")
     more.mkdir()
+    write_users(users := tmp_path / "users.json", [])
     flags = f"--host 0.0.0.0 --port 0 --avatar ada --avatars-dir {tmp_path} --avatars-dir {more} --size 256 --fps 25 --max-sessions 3"
     flags += " --encoder x264 --bitrate 900 --min-bitrate 90 --max-bitrate 901"
     flags += f" --drive own --verbose --log-format json --cert-file {pem} --key-file {pem}"
     flags += " --ice-server stun:example.org --ice-server turn:me:secret@example.org:3478?transport=tcp --ice-server turns:[2001:db8::1] --turn-secret north"
-    flags += f" --users {pem} --allowed-host headcast.example.org --allowed-origin https://example.org/ --trust-proxy 127.0.0.1 --trust-proxy 172.18.0.0/16"
+    flags += f" --users {users} --allowed-host headcast.example.org --allowed-origin https://example.org/ --trust-proxy 127.0.0.1 --trust-proxy 172.18.0.0/16"
     flags += " --idle-timeout 900 --max-session-seconds 7200"
     flags += " --udp-ports 50000-50099 --public-ip 203.0.113.7 --public-ip 2001:DB8::7"
     flags += f" --vmc [::1]:39539 --vmc-shapes vrm --head {pem}"
@@ -56,7 +57,7 @@ def test_every_flag(tmp_path: Path) -> None:
         head=pem,
         vmc=Endpoint("::1", 39539),
         vmc_shapes=VmcShapes.VRM,
-        users=pem,
+        users=users,
         allowed_hosts=("headcast.example.org",),
         allowed_origins=("https://example.org",),
         trust_proxy=(ip_network("127.0.0.1"), ip_network("172.18.0.0/16")),

@@ -22,7 +22,7 @@ from realtime.signaling import build_application
 from realtime.worker import Worker
 from tests import fakes
 from tests.gltf_reader import Glb
-from tests.studios import bearer, studio_client
+from tests.studios import holding, studio_client
 from tests.test_signaling import problem_of
 from tests.tiny_avatar import NAMES, tiny_avatar
 
@@ -89,8 +89,8 @@ async def test_on_an_open_network_a_face_leaves_for_the_holder_of_its_key_only(t
         job = await studio.made()
         url = "/avatars/Anna-B/export?format=glb"
         for wrong in ((), ("x",)):
-            assert "only the browser" in await problem_of(await studio.http.get(url, headers=bearer(*wrong)), 403)
-        assert (await studio.http.get(url, headers=bearer(job["id"]))).status == 200
+            assert "only the browser" in await problem_of(await studio.http.get(url, headers=holding(*wrong)), 403)
+        assert (await studio.http.get(url, headers=holding(job["id"]))).status == 200
         assert (await studio.http.get("/avatars/mara/export?format=glb")).status == 200
     async with studio_client(tmp_path) as studio:
         assert (await studio.http.get(url)).status == 200

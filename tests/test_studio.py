@@ -393,5 +393,5 @@ async def test_without_training_the_gallery_is_still_looked_after(tmp_path: Path
 async def test_other_sites_may_ask_for_nothing(studio: StudioClient) -> None:
     for site in ("cross-site", "same-site"):
         response = await studio.http.post("/studio/uploads", data=CLIP, headers={"Sec-Fetch-Site": site})
-        assert "own page only" in await refusal(response, 403)
+        assert "pages of another site" in await refusal(response, 403)
     assert (await studio.http.post("/studio/uploads", data=CLIP, headers={"Sec-Fetch-Site": "same-origin"})).status == 201

@@ -11,7 +11,7 @@ import pytest
 from models.avatar_file import read_avatar
 from realtime.gallery import SHIPPED
 from realtime.studio.studio import DATABASE
-from tests.studios import StudioClient, answer, bearer, refusal, studio_client
+from tests.studios import StudioClient, answer, holding, refusal, studio_client
 
 UNKNOWN = "A" * 22
 
@@ -96,8 +96,8 @@ async def test_on_an_open_network_only_the_holder_of_the_key_may_change_an_avata
         assert (await studio.get(url))["yours"] is False
         for wrong in ((), ("x",), (UNKNOWN,)):
             for method, path in (("DELETE", url), ("PATCH", url), ("GET", url + "/file"), ("GET", url + "/video")):
-                response = await studio.http.request(method, path, headers=bearer(*wrong), json={"name": "X"} if method == "PATCH" else None)
+                response = await studio.http.request(method, path, headers=holding(*wrong), json={"name": "X"} if method == "PATCH" else None)
                 assert "only the browser" in await refusal(response, 403)
         assert (await studio.get(url, UNKNOWN, job["id"]))["yours"] is True
-        assert (await studio.http.get(url + "/file", headers=bearer(job["id"]))).status == 200
-        assert (await studio.http.delete(url, headers=bearer(job["id"]))).status == 204
+        assert (await studio.http.get(url + "/file", headers=holding(job["id"]))).status == 200
+        assert (await studio.http.delete(url, headers=holding(job["id"]))).status == 204

@@ -50,7 +50,7 @@ const json = async (path, options) => (await ask(path, options)).json();
 const sending = (body) => ({ headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 
 /** @param {string[]} keys @returns {Record<string, string>} */
-const bearer = (keys) => (keys.length ? { Authorization: `Bearer ${keys.join(' ')}` } : {});
+const holding = (keys) => (keys.length ? { 'Avatar-Keys': keys.join(' ') } : {});
 
 /** @param {string} id */
 const at = (id) => encodeURIComponent(id);
@@ -72,22 +72,22 @@ export const deleteJob = (id) => ask(`studio/jobs/${at(id)}`, { method: 'DELETE'
 export const previewOf = (id, number) => `studio/jobs/${at(id)}/previews/${number}.jpg`;
 
 /** @param {string[]} keys @returns {Promise<{avatars: Avatar[]}>} */
-export const fetchShelf = (keys) => json('studio/avatars', { headers: bearer(keys) });
+export const fetchShelf = (keys) => json('studio/avatars', { headers: holding(keys) });
 /** @param {string} id @param {string[]} keys @returns {Promise<Avatar>} */
-export const fetchAvatar = (id, keys) => json(`studio/avatars/${at(id)}`, { headers: bearer(keys) });
+export const fetchAvatar = (id, keys) => json(`studio/avatars/${at(id)}`, { headers: holding(keys) });
 /** @param {string} id @param {string[]} keys @param {string} name */
 export const renameAvatar = (id, keys, name) => {
   const { headers, body } = sending({ name });
-  return json(`studio/avatars/${at(id)}`, { method: 'PATCH', headers: { ...headers, ...bearer(keys) }, body });
+  return json(`studio/avatars/${at(id)}`, { method: 'PATCH', headers: { ...headers, ...holding(keys) }, body });
 };
 /** @param {string} id @param {string[]} keys */
-export const deleteAvatar = (id, keys) => ask(`studio/avatars/${at(id)}`, { method: 'DELETE', headers: bearer(keys) });
+export const deleteAvatar = (id, keys) => ask(`studio/avatars/${at(id)}`, { method: 'DELETE', headers: holding(keys) });
 /** @param {File} file @returns {Promise<{id: string, name: string, key: string}>} */
 export const importAvatar = (file) => json('studio/avatars', { method: 'POST', body: file });
 /** @param {string} id @param {'file'|'video'} part @param {string[]} keys @returns {Promise<string>} an address of the content within this page */
-export const contentOf = async (id, part, keys) => URL.createObjectURL(await (await ask(`studio/avatars/${at(id)}/${part}`, { headers: bearer(keys) })).blob());
+export const contentOf = async (id, part, keys) => URL.createObjectURL(await (await ask(`studio/avatars/${at(id)}/${part}`, { headers: holding(keys) })).blob());
 /** @param {string} id @param {string[]} keys @returns {Promise<string>} an address of the avatar as a GLB file, within this page */
-export const glbOf = async (id, keys) => URL.createObjectURL(await (await ask(`avatars/${at(id)}/export?format=glb`, { headers: bearer(keys) })).blob());
+export const glbOf = async (id, keys) => URL.createObjectURL(await (await ask(`avatars/${at(id)}/export?format=glb`, { headers: holding(keys) })).blob());
 
 /**
  * Sends a video. XMLHttpRequest, for fetch tells nothing of how far it is.

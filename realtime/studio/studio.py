@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from realtime.config import LOOPBACK_HOSTS, ServerConfig
+from realtime.config import ServerConfig
 from realtime.errors import HeadcastError, Unavailable
 from realtime.gallery import Gallery
 from realtime.studio.disk import RESERVE_BYTES, FolderLock
@@ -67,7 +67,7 @@ def settings_of(config: ServerConfig) -> StudioSettings:
         jobs=config.studio_jobs,
         max_upload_bytes=config.max_upload_mb << 20,
         python=str(config.training_python or sys.executable),
-        trusting=config.host in LOOPBACK_HOSTS,
+        trusting=config.private,
     )
 
 
