@@ -24,7 +24,8 @@ from realtime.flags import read_config_or_exit
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.logs import set_up_logging
 from realtime.memory import settle
-from realtime.reenactor import HEAD, StageFactory, load_avatar
+from realtime.reenactor import load_avatar
+from realtime.renderers.factory import renderers
 from realtime.rtc.encoder import check_encoder
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
@@ -81,7 +82,6 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
         await sessions.aclose()
         await runner.cleanup()
         worker.close(SHUTDOWN_S)
-        worker.warmed.set()
 
 
 def main() -> int:
@@ -97,7 +97,7 @@ def main() -> int:
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return 2
-    worker = Worker(StageFactory(gallery.load, gallery.default_id, config.size, config.drive, output, config.head or HEAD))
+    worker = Worker(renderers(config, gallery, output))
     sessions = Sessions(config, worker)
     studio = None if config.no_studio else Studio(settings, gallery, lambda gone: sessions.take_off(gone, gallery.default_id))
     try:

@@ -301,7 +301,7 @@ def pong(t: float) -> str:
 
 
 def state(name: str) -> str:
-    """`warming`, `live`, `paused`, `stopped` or, just before that, `replaced`."""
+    """`warming`, `live`, `paused`, `restarting`, `stopped` or, just before that, `replaced`."""
     return _message("state", state=name)
 
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reenactor(Protocol):
-    """Everything that a session asks of the heavy side; called from one thread only."""
+    """Everything that a session asks of the heavy side; called from one thread only. Where it lives in another process, anything may raise RendererLost."""
 
     @property
     def avatar_id(self) -> str:
@@ -89,12 +89,15 @@ class Action(Protocol):
 
 
 class ReenactorFactory(Protocol):
-    """Makes the heavy side of a session; called from the worker's thread only."""
+    """Makes the heavy side of sessions; each is then driven by one thread."""
 
     def warm(self) -> None:
         """Loads and compiles everything that a first frame would otherwise wait for."""
 
     def create(self, avatar_id: str) -> Reenactor: ...
+
+    def close(self) -> None:
+        """Ends whatever it made."""
 
 
 class Renderer(Protocol):
@@ -236,7 +239,6 @@ class StageFactory:
         self._output = output
         self._head_file = head_file
         self._head: HeadModel | None = None
-        self._regressor: Regressor | None = None
 
     def warm(self) -> None:
         """Reads the head, the networks and the default avatar, and runs every stage, so that nothing is left to compile.
@@ -250,7 +252,7 @@ class StageFactory:
         reenactor.step(VideoPacket(np.zeros((480, 640, 3), np.uint8), 0.0, 0.0))
         reenactor.placeholder()
         reenactor.close()
-        _warm_solver(self._read_head(), self._regressor)
+        _warm_solver(self._read_head(), regressor_of(self._head_file))
         features(np.zeros((8, 8, 3), np.uint8), np.zeros((1, 2), np.float32))
 
     def create(self, avatar_id: str) -> StagedReenactor:
@@ -258,6 +260,9 @@ class StageFactory:
 
         worn = self._fetch(avatar_id)
         return StagedReenactor(self._driving(worn), AvatarRenderer(worn.avatar, self._size), worn, self._fetch, output=self._output)
+
+    def close(self) -> None:
+        """Nothing is left: every reenactor is closed by whoever drives it."""
 
     def driving(self, avatar_id: str) -> Driving:
         """Only what moves that avatar, without showing it."""
@@ -270,7 +275,7 @@ class StageFactory:
         from realtime.tracking import FaceTracker
 
         head = self._read_head()
-        solver = SubjectSolver(head, self._mode, regressor=self._regressor)
+        solver = SubjectSolver(head, self._mode, regressor=regressor_of(self._head_file))
         driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
         driving = Driving(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, time.perf_counter)
         driving.wear(worn)
@@ -279,7 +284,6 @@ class StageFactory:
     def _read_head(self) -> HeadModel:
         if self._head is None:
             self._head = load_head(self._head_file)
-            self._regressor = regressor_of(self._head_file)
         return self._head
 
     def _fetch(self, avatar_id: str) -> Wardrobe:

@@ -1,6 +1,6 @@
 """One peer connection: webcam up, avatar down, the control channel beside them. Frees itself when the peer goes away.
 
-States: new → connecting → warming → live ⇄ paused → closed.
+States: new → connecting → warming → live ⇄ paused → closed; and restarting, while what rendered is gone and made anew.
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ class SessionState(StrEnum):
     WARMING = "warming"
     LIVE = "live"
     PAUSED = "paused"
+    RESTARTING = "restarting"
     CLOSED = "closed"
 
 
 class _Listener:
-    """Carries what the worker's thread made over to the event loop."""
+    """Carries what the worker's threads made over to the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, session: Session) -> None:
         self._loop = loop
@@ -71,6 +72,12 @@ class _Listener:
 
     def on_placeholder(self, frame: RenderedFrame) -> None:
         self.call(self._session._show, frame, False)
+
+    def on_lost(self) -> None:
+        self.call(self._session._lost)
+
+    def on_back(self) -> None:
+        self.call(self._session._back)
 
     def on_failure(self, error: Exception) -> None:
         self.call(self._session._fail, error)
@@ -119,7 +126,7 @@ class Session:
         self._started_s = self._heard_s = clock()
         self._connected = False
         self._was_live = False
-        self._by_hand = False
+        self._by_hand = self._resting = False
         self._failure: HeadcastError | None = None
         self._tracking = Tracking.LOST
         self._peer = RTCPeerConnection(own_configuration(config, time.time()))
@@ -350,8 +357,18 @@ class Session:
             self._say(control.units(self._seat.avatar_id, units))
 
     def _pause(self, enabled: bool) -> None:
+        self._resting = enabled
         self._seat.pause(enabled)
-        self._enter(SessionState.PAUSED if enabled else SessionState.LIVE if self._was_live else SessionState.WARMING)
+        if self.state is not SessionState.RESTARTING:
+            self._enter(SessionState.PAUSED if enabled else SessionState.LIVE if self._was_live else SessionState.WARMING)
+
+    def _lost(self) -> None:
+        self._was_live = False
+        self._tracking = Tracking.LOST
+        self._enter(SessionState.RESTARTING)
+
+    def _back(self) -> None:
+        self._enter(SessionState.PAUSED if self._resting else SessionState.WARMING)
 
     def _show(self, frame: RenderedFrame, driven: bool) -> None:
         if self._closing is not None:

@@ -1,6 +1,7 @@
-"""Where the heavy work runs: one named thread for all sessions, each with a seat. Newest frame wins at every hand-over; nobody waits behind another's backlog.
+"""Where the heavy work runs: every session has a seat, and every seat a thread of its own. Newest frame wins at every hand-over; nobody waits for another.
 
-A seat holds at most one frame and a few commands. The thread takes the seats in turn and does one piece of work at each.
+A seat holds at most one frame and a few commands. What its thread drives may live in another process (realtime/renderers) and may be lost: then the seat
+shows the avatar at rest, has a new one made, and sets it as the old one was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.errors import HeadcastError
+from realtime.errors import HeadcastError, RendererLost
 from realtime.metrics import SessionMetrics
 from realtime.packets import PuppetPose, RenderedFrame, Unit, VideoPacket
 from realtime.reenactor import Action, Reenactor, ReenactorFactory
@@ -24,9 +25,17 @@ from realtime.reenactor import Action, Reenactor, ReenactorFactory
 logger = logging.getLogger(__name__)
 
 THREAD_NAME = "headcast-worker"
+WATCH_NAME = "headcast-watch"
 MAX_COMMANDS = 32
 QUIET_S = 0.3
 """Without a webcam frame for so long, a command shows its effect on the avatar at rest."""
+STALL_S = 0.7
+"""A piece of work that takes longer lets the avatar rest meanwhile; with the watch's interval well within a second."""
+WATCH_EVERY_S = 0.1
+BACK_OFF_S = (0.0, 0.5, 2.0)
+"""Before the first, second and third new renderer; another loss after these ends the seat."""
+FORGIVEN_AFTER_S = 60.0
+"""A loss so long ago no longer counts."""
 
 
 class SourceFrame(Protocol):
@@ -43,7 +52,7 @@ class SourceFrame(Protocol):
 
 
 class Listener(Protocol):
-    """Whom a seat tells what came of its work. Called from the worker's thread: return at once."""
+    """Whom a seat tells what came of its work. Called from the worker's threads: return at once."""
 
     def on_frame(self, frame: RenderedFrame) -> None:
         """The avatar, driven by the webcam."""
@@ -51,8 +60,14 @@ class Listener(Protocol):
     def on_placeholder(self, frame: RenderedFrame) -> None:
         """The avatar at rest, moved by hand only. `received_at` is when the pose came that it shows for the first time; 0: none is new."""
 
+    def on_lost(self) -> None:
+        """What rendered is gone; another is being made."""
+
+    def on_back(self) -> None:
+        """It is there again, set as before; what it knew of the driver is not."""
+
     def on_failure(self, error: Exception) -> None:
-        """The avatar could not be made at all; the seat does nothing more."""
+        """The avatar could not be made, or was lost too often; the seat does nothing more."""
 
 
 Done = Callable[[Exception | None], None]
@@ -81,25 +96,31 @@ class _Posed:
 
 
 class Seat:
-    """One session's place at the worker. `offer`, `submit`, `pose`, `pause` and `puppet` are for any thread, the rest is the worker's."""
+    """One session's place at the worker. `offer`, `submit`, `pose`, `pause`, `puppet`, `leave` and `watch` are for any thread, the rest is its own thread's."""
 
-    def __init__(self, factory: ReenactorFactory, avatar_id: str, listener: Listener, metrics: SessionMetrics, wake: Callable[[], None]) -> None:
+    def __init__(self, factory: ReenactorFactory, avatar_id: str, listener: Listener, metrics: SessionMetrics, clock: Callable[[], float]) -> None:
         self._factory = factory
         self._avatar_id = avatar_id
         self._listener = listener
         self._metrics = metrics
-        self._wake = wake
-        self._lock = threading.Lock()
+        self._clock = clock
+        self._changed = threading.Condition()
         self._newest: SourceFrame | None = None
         self._commands: deque[_Command] = deque()
         self._reenactor: Reenactor | None = None
-        self._failed = False
+        self._failed = self._left = False
         self._posed: _Posed | None = None
         self._units: tuple[Unit, ...] | None = None
         self._paused = False
         self._by_hand = False
         self._last_step_s = -QUIET_S
         self._logged: set[type[Exception]] = set()
+        self._settings: dict[str, Action] = {}
+        self._pose = PuppetPose()
+        self._losses: deque[float] = deque()
+        self._not_before_s = 0.0
+        self._at_rest: RenderedFrame | None = None
+        self._busy_since_s: float | None = None
 
     @property
     def avatar_id(self) -> str:
@@ -113,84 +134,167 @@ class Seat:
 
     def offer(self, frame: SourceFrame) -> None:
         """Hands over a frame; one that still waits is dropped and counted."""
-        with self._lock:
+        with self._changed:
             if self._paused or self._by_hand:
                 return
             if self._newest is not None:
                 self._metrics.dropped_in += 1
             self._newest = frame
-        self._wake()
+            self._changed.notify()
 
     def submit(self, action: Action, done: Done) -> bool:
         """Has the worker do `action` and then call `done`, with what went wrong if something did. False: too many wait already."""
-        with self._lock:
+        with self._changed:
             if len(self._commands) >= MAX_COMMANDS:
                 return False
             self._commands.append(_Command(action, done))
-        self._wake()
+            self._changed.notify()
         return True
 
     def pause(self, enabled: bool) -> None:
         """While paused, frames are let go and the avatar rests."""
-        with self._lock:
+        with self._changed:
             self._paused = enabled
             self._newest = None
         self.submit(_Look(), lambda error: None)
 
     def puppet(self, enabled: bool) -> None:
         """Moved by hand alone, frames are let go and each pose is shown at once."""
-        with self._lock:
+        with self._changed:
             self._by_hand = enabled
             self._newest = None
         self.submit(_Look(), lambda error: None)
 
     def pose(self, pose: PuppetPose, received_at: float) -> None:
         """Hands over what is set by hand from now on; one that still waits is replaced."""
-        with self._lock:
+        with self._changed:
             self._posed = _Posed(pose, received_at)
-        self._wake()
+            self._changed.notify()
+
+    def leave(self) -> None:
+        """No work begins here any more; `serve` frees what is held and returns."""
+        with self._changed:
+            self._left = True
+            self._newest = None
+            self._changed.notify()
+
+    def watch(self) -> None:
+        """Lets the avatar rest while its thread has been at one piece of work for too long."""
+        since = self._busy_since_s
+        if since is not None and self._clock() - since > STALL_S:
+            self._busy_since_s = None
+            self._metrics.stalls += 1
+            self._show_at_rest()
+
+    def serve(self) -> None:
+        """Works until the seat is left."""
+        while self._wait():
+            try:
+                self.work()
+            except Exception:
+                logger.exception("a listener failed")
+        self.close()
 
     def has_work(self) -> bool:
-        waits = self._reenactor is None or self._newest is not None or self._posed is not None or bool(self._commands)
-        return waits and not self._failed
+        return self._due_in_s() == 0.0
 
-    def work(self, clock: Callable[[], float]) -> None:
+    def work(self) -> None:
         """Does one piece of work: be made, take a pose, obey a command, or turn one frame into the avatar."""
+        self._busy_since_s = self._clock()
+        try:
+            if self._reenactor is None:
+                self._create()
+            else:
+                self._work(self._reenactor)
+        except RendererLost as lost:
+            self._recover(lost)
+        finally:
+            self._busy_since_s = None
+
+    def close(self) -> None:
+        """Frees the avatar, at once: its megabytes do not wait for the session to be collected. Nothing is asked of the seat afterwards."""
+        self._failed = True
+        self._newest = None
+        self._free()
+
+    def _wait(self) -> bool:
+        """Until there is work. False: the seat was left."""
+        with self._changed:
+            while not self._left:
+                due_in_s = self._due_in_s()
+                if due_in_s == 0.0:
+                    return True
+                self._changed.wait(due_in_s)
+        return False
+
+    def _due_in_s(self) -> float | None:
+        """When there will be work, as far as is known; 0: now, None: never."""
+        if self._failed:
+            return None
         if self._reenactor is None:
-            self._create()
-            return
-        with self._lock:
+            return max(0.0, self._not_before_s - self._clock())
+        return 0.0 if self._newest is not None or self._posed is not None or self._commands else None
+
+    def _work(self, reenactor: Reenactor) -> None:
+        with self._changed:
             command = self._commands.popleft() if self._commands else None
             posed, self._posed = self._posed, None
             frame = None
             if command is None:
                 frame, self._newest = self._newest, None
         if posed is not None:
-            self._reenactor.set_pose(posed.pose)
+            self._pose = posed.pose
+            reenactor.set_pose(posed.pose)
         if command is not None:
-            self._obey(self._reenactor, command)
+            self._obey(reenactor, command)
         if frame is not None:
-            self._step(self._reenactor, frame, clock)
-        elif self._paused or self._by_hand or clock() - self._last_step_s >= QUIET_S:
-            self._rest(self._reenactor, posed.received_at if posed is not None else 0.0)
-
-    def close(self) -> None:
-        """Frees the avatar, at once: its megabytes do not wait for the session to be collected. Nothing is asked of the seat afterwards."""
-        self._failed = True
-        reenactor, self._reenactor, self._newest = self._reenactor, None, None
-        if reenactor is not None:
-            reenactor.close()
+            self._step(reenactor, frame)
+        elif self._paused or self._by_hand or self._clock() - self._last_step_s >= QUIET_S:
+            self._rest(reenactor, posed.received_at if posed is not None else 0.0)
 
     def _create(self) -> None:
         try:
             self._reenactor = self._factory.create(self._avatar_id)
+            for setting in self._settings.values():
+                setting.apply(self._reenactor)
+            if self._pose.settings:
+                self._reenactor.set_pose(self._pose)
+        except RendererLost:
+            raise
         except Exception as error:
-            self._failed = True
             self._note(error)
-            self._listener.on_failure(error)
+            self._fail(error)
             return
         self._units = self._reenactor.units
+        if self._losses:
+            self._listener.on_back()
         self._rest(self._reenactor)
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = True
+        self._free()
+        self._listener.on_failure(error)
+
+    def _free(self) -> None:
+        reenactor, self._reenactor = self._reenactor, None
+        if reenactor is not None:
+            reenactor.close()
+
+    def _recover(self, lost: RendererLost) -> None:
+        """Shows the avatar at rest, and has another renderer made in a while, unless too many were lost."""
+        self._note(lost)
+        self._free()
+        now = self._clock()
+        while self._losses and now - self._losses[0] > FORGIVEN_AFTER_S:
+            self._losses.popleft()
+        self._losses.append(now)
+        self._show_at_rest()
+        if len(self._losses) > len(BACK_OFF_S):
+            self._fail(HeadcastError("what renders the avatar broke down again and again; see the server's log"))
+            return
+        self._metrics.restarts += 1
+        self._not_before_s = now + BACK_OFF_S[len(self._losses) - 1]
+        self._listener.on_lost()
 
     def _obey(self, reenactor: Reenactor, command: _Command) -> None:
         try:
@@ -199,16 +303,22 @@ class Seat:
             if not isinstance(error, HeadcastError):
                 self._note(error)
             command.done(error)
+            if isinstance(error, RendererLost):
+                raise
             return
+        if command.action.setting is not None:
+            self._settings[command.action.setting] = command.action
         self._avatar_id, self._units = reenactor.avatar_id, reenactor.units
         command.done(None)
 
-    def _step(self, reenactor: Reenactor, frame: SourceFrame, clock: Callable[[], float]) -> None:
-        begin = self._last_step_s = clock()
+    def _step(self, reenactor: Reenactor, frame: SourceFrame) -> None:
+        begin = self._last_step_s = self._clock()
         try:
             image = frame.to_rgb()
-            converted = clock()
+            converted = self._clock()
             rendered = reenactor.step(VideoPacket(image, frame.pts_s, frame.received_at))
+        except RendererLost:
+            raise
         except Exception as error:
             self._note(error)
             self._rest(reenactor)
@@ -226,9 +336,16 @@ class Seat:
             if received_at > 0.0:
                 for name, milliseconds in shown.stage_ms.items():
                     self._metrics.stage(name, milliseconds)
+            self._at_rest = shown
             self._listener.on_placeholder(shown)
+        except RendererLost:
+            raise
         except Exception as error:
             self._note(error)
+
+    def _show_at_rest(self) -> None:
+        if self._at_rest is not None:
+            self._listener.on_placeholder(replace(self._at_rest, received_at=0.0))
 
     def _note(self, error: Exception) -> None:
         """Counts an error, and logs the first of each kind."""
@@ -239,16 +356,19 @@ class Seat:
 
 
 class Worker:
-    """The thread. `start()` once, `close()` as often as one likes."""
+    """The threads. `start()` once, `close()` as often as one likes.
+
+    Args:
+        factory: makes what the seats drive, each for one seat; called from their threads.
+    """
 
     def __init__(self, factory: ReenactorFactory, clock: Callable[[], float] = time.monotonic) -> None:
         self._factory = factory
         self._clock = clock
-        self._condition = threading.Condition()
-        self._seats: list[Seat] = []
-        self._left: deque[Seat] = deque()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._lock = threading.Lock()
+        self._seats: dict[Seat, threading.Thread] = {}
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._run, name=WATCH_NAME, daemon=True)
         self.warm = False
         """Whether the first frame of a session will not have to wait for anything to load."""
         self.failure: Exception | None = None
@@ -259,77 +379,67 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it works, or is still to be started: it has not ended."""
-        return self._thread.is_alive() or self._thread.ident is None
+        return self._watch.is_alive() or self._watch.ident is None
 
     def start(self) -> None:
-        self._thread.start()
+        self._watch.start()
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Ends the thread after the piece of work at hand, or leaves it behind (a daemon) when that takes too long."""
-        with self._condition:
-            self._closing = True
-            self._condition.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        """Ends every thread after the piece of work at hand, or leaves it behind (a daemon) when that takes too long; what they drove is gone either way."""
+        deadline = time.monotonic() + timeout_s
+        self._closing.set()
+        with self._lock:
+            threads = tuple(self._seats.values())
+            for seat in self._seats:
+                seat.leave()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._factory.close()
+        self.warmed.set()
+        if self._watch.is_alive():
+            self._watch.join(max(0.0, deadline - time.monotonic()))
 
     def seat(self, avatar_id: str, listener: Listener, metrics: SessionMetrics) -> Seat:
-        """A place for a new session; its avatar is made right away."""
-        seat = Seat(self._factory, avatar_id, listener, metrics, self._wake)
-        with self._condition:
-            self._seats.append(seat)
-            self._condition.notify()
+        """A place for a new session; its avatar is made right away, once the worker is warm."""
+        seat = Seat(self._factory, avatar_id, listener, metrics, self._clock)
+        with self._lock:
+            thread = threading.Thread(target=self._serve, args=(seat,), name=THREAD_NAME, daemon=True)
+            self._seats[seat] = thread
+        thread.start()
         return seat
 
-    def leave(self, seat: Seat) -> None:
-        """Gives a place back; no work begins there any more, and the thread frees what it held."""
-        with self._condition:
-            if seat in self._seats:
-                self._seats.remove(seat)
-                self._left.append(seat)
-                self._condition.notify()
+    @property
+    def busy(self) -> bool:
+        """Whether there is any seat whose thread has not ended."""
+        return bool(self._seats)
 
-    def _wake(self) -> None:
-        with self._condition:
-            self._condition.notify()
+    def leave(self, seat: Seat) -> None:
+        """Gives a place back; no work begins there any more, and its thread frees what it held."""
+        seat.leave()
+
+    def _serve(self, seat: Seat) -> None:
+        self.warmed.wait()
+        seat.serve()
+        with self._lock:
+            self._seats.pop(seat, None)
 
     def _run(self) -> None:
+        """Warms up, and then watches over the seats."""
         try:
             self._factory.warm()
             self.warm = True
         except Exception as error:
             self.failure = error
         self.warmed.set()
-        while self._turn():
-            pass
-        self._clear_away(self._seats)
+        while not self._closing.wait(WATCH_EVERY_S):
+            self._watch_all()
 
-    def _turn(self) -> bool:
-        """Lets whoever is next do one piece of work, and then holds on to nobody while there is none. False: closing."""
-        seat = self._next()
-        if seat is None:
-            return False
-        try:
-            seat.work(self._clock)
-        except Exception:
-            logger.exception("a listener failed")
-        return True
-
-    def _next(self) -> Seat | None:
-        """The seat whose turn it is, which then goes to the end of the line; waits for work. None: closing."""
-        with self._condition:
-            while not self._closing:
-                self._clear_away(self._left)
-                position = next((position for position, seat in enumerate(self._seats) if seat.has_work()), None)
-                if position is not None:
-                    self._seats.append(self._seats.pop(position))
-                    return self._seats[-1]
-                self._condition.wait()
-        self._clear_away(self._left)
-        return None
-
-    def _clear_away(self, seats: list[Seat] | deque[Seat]) -> None:
-        while seats:
+    def _watch_all(self) -> None:
+        with self._lock:
+            seats = tuple(self._seats)
+        for seat in seats:
             try:
-                seats.pop().close()
+                seat.watch()
             except Exception:
-                logger.exception("an avatar could not be freed")
+                logger.exception("a listener failed")

@@ -162,6 +162,9 @@ class FakeFactory:
         self.made.append(FakeReenactor(behaviour, avatar_id, self.size))
         return self.made[-1]
 
+    def close(self) -> None:
+        pass
+
 
 def config(**changes: object) -> ServerConfig:
     """The defaults with a small picture, and what a test changes."""

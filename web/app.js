@@ -293,7 +293,7 @@ class App {
   }
 
   get connected() {
-    return ['warming', 'live', 'paused'].includes(this.state.phase);
+    return ['warming', 'live', 'paused', 'restarting'].includes(this.state.phase);
   }
 
   /**

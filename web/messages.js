@@ -277,6 +277,8 @@ export function describe(state, avatarName) {
       return busy('Connecting', 'Connecting', 'Finding the way to the server.');
     case 'warming':
       return busy('Warming up', 'Warming up', 'The avatar is on its way.');
+    case 'restarting':
+      return busy('Restarting', 'The avatar is restarting', 'Something went wrong with it; it will go on in a moment.');
     case 'live':
       return describeLive(state);
     case 'paused':

@@ -1,7 +1,7 @@
 /**
  * The states of the page, as one pure function.
  *
- * @typedef {'idle'|'asking'|'connecting'|'warming'|'live'|'paused'|'waiting'|'error'} Phase
+ * @typedef {'idle'|'asking'|'connecting'|'warming'|'live'|'paused'|'restarting'|'waiting'|'error'} Phase
  * @typedef {'ok'|'lost'|'multiple'} Tracking
  * @typedef {'lost'|'unreachable'|'full'|'blocked'} WaitReason why the page waits before it connects again
  * @typedef {import('./sources.js').Source} Source
@@ -18,8 +18,8 @@
 /** @type {Readonly<State>} */
 export const INITIAL = Object.freeze({ phase: 'idle', source: 'camera', tracking: 'ok', problem: null, wait: null });
 
-const CONNECTED = new Set(['connecting', 'warming', 'live', 'paused']);
-const SERVER_PHASES = new Set(['warming', 'live', 'paused']);
+const CONNECTED = new Set(['connecting', 'warming', 'live', 'paused', 'restarting']);
+const SERVER_PHASES = new Set(['warming', 'live', 'paused', 'restarting']);
 const TRACKINGS = new Set(['ok', 'lost', 'multiple']);
 
 /**

@@ -85,6 +85,14 @@ class LocalSource:
         """The worker's: the avatar at rest."""
         self._newest.put(Shot(frame.i420))
 
+    def on_lost(self) -> None:
+        """The worker's: the avatar rests until it is made anew."""
+        self._say("what rendered the avatar broke down; it is started again")
+
+    def on_back(self) -> None:
+        """The worker's: it goes on."""
+        self._say("the avatar is back")
+
     def on_failure(self, error: Exception) -> None:
         """The worker's: there is no avatar."""
         self._failure = error
@@ -118,6 +126,7 @@ class _Dresser:
 
     def __init__(self, factory: ReenactorFactory, options: Options) -> None:
         self.warm = factory.warm
+        self.close = factory.close
         self._factory = factory
         self._look = Look(background=options.background, mirror=options.mirror)
 
