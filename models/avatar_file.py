@@ -1,6 +1,7 @@
 """The avatar file: the one contract between what makes avatars and what shows them. Safetensors with a versioned JSON header, checked on reading.
 
 Header: kind "avatar", version, name, description, licence, created_by, consent {...}, head_layout, expression_names, regions [{name, material}],
+signature {...} as in models/consent/signature.py, where somebody answers for it (reading here does not ask; models/consent/opening.py does),
 camera {focal, principal, translation}, ranges {expression, rotation, neck, jaw, gaze}; texture_block and weight_clip where those parts are there;
 driver {...} and its arrays, optional, as in models/driver.py.
 Arrays (V vertices, F triangles, T texture coordinates, E shapes, K maps, G groups, D dynamic shapes):
@@ -96,7 +97,7 @@ def write_avatar(path: Path, avatar: AvatarFile) -> None:
     size = sum(array.nbytes for array in arrays.values())
     if size > MAX_BYTES:
         raise BadFile(f"{path.name}: {size} bytes; an avatar holds at most {MAX_BYTES}")
-    _parse(TensorFile(arrays, header, path.name))
+    parse_avatar(TensorFile(arrays, header, path.name))
     write_tensor_file(path, arrays, header)
 
 
@@ -106,8 +107,17 @@ def read_avatar(path: Path) -> AvatarFile:
     Raises:
         BadFile: with what was expected and what came.
     """
+    return parse_avatar(read_avatar_tensors(path))
+
+
+def read_avatar_tensors(path: Path) -> TensorFile:
+    """An avatar file's arrays and header, neither looked at yet; for `parse_avatar` and `parse_card`.
+
+    Raises:
+        BadFile: it is no avatar file, or too large.
+    """
     _check_size(path)
-    return _parse(read_tensor_file(path, KIND, VERSION))
+    return read_tensor_file(path, KIND, VERSION)
 
 
 def read_card(path: Path) -> AvatarCard:
@@ -125,19 +135,18 @@ def read_card(path: Path) -> AvatarCard:
         raise BadFile(f"{path.name}: not a Headcast avatar file, or damaged ({type(error).__name__})") from error
     if not isinstance(header, dict) or header.get("kind") != KIND or header.get("version") not in range(1, VERSION + 1):
         raise BadFile(f"{path.name}: should be an avatar of version 1 to {VERSION}")
-    return _card(TensorFile(arrays, header, path.name))
+    return parse_card(TensorFile(arrays, header, path.name))
 
 
 def rename_avatar(path: Path, name: str) -> None:
-    """Gives the avatar another name on its card; everything else of the file stays as it is.
+    """Gives the avatar another name on its card; everything else of the file stays as it is, and its signature holds, for the name is not signed.
 
     Raises:
         BadFile: it is no avatar file, or would be none with that name; the file is as it was.
     """
-    _check_size(path)
-    file = read_tensor_file(path, KIND, VERSION)
+    file = read_avatar_tensors(path)
     header = {**file.header, "name": name}
-    _card(TensorFile(file.arrays, header, file.source))
+    parse_card(TensorFile(file.arrays, header, file.source))
     write_tensor_file(path, file.arrays, header)
 
 
@@ -186,7 +195,8 @@ def _arrays(avatar: AvatarFile) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _parse(file: TensorFile) -> AvatarFile:
+def parse_avatar(file: TensorFile) -> AvatarFile:
+    """Everything of an avatar file, every part checked. Raises BadFile."""
     names = file.names("expression_names")
     regions = avatar_header.regions(file.header, file.source)
     mesh = _mesh(file, len(regions))
@@ -201,7 +211,7 @@ def _parse(file: TensorFile) -> AvatarFile:
         raise BadFile(f"{file.source}: {len(names)} expression names for {len(expression)} shapes")
     outputs = (textures.group_count * len(textures.maps) if textures else 0) + (len(offsets) if offsets is not None else 0)
     return AvatarFile(
-        card=_card(file),
+        card=parse_card(file),
         head_layout=avatar_header.text(file.header, "head_layout", file.source),
         expression_names=names,
         regions=regions,
@@ -220,7 +230,8 @@ def _parse(file: TensorFile) -> AvatarFile:
     )
 
 
-def _card(file: TensorFile) -> AvatarCard:
+def parse_card(file: TensorFile) -> AvatarCard:
+    """Only the card. Raises BadFile."""
     return avatar_header.card(file.header, _image(file, "thumbnail", MAX_THUMBNAIL_PX), file.source)
 
 

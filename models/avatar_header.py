@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 2000
 MATERIAL_LIMITS = {"wrap": (0.0, 1.0), "specular": (0.0, 2.0), "shininess": (1.0, 2000.0), "rim": (0.0, 2.0)}
+LATER = ("purposes", "own_driver_only", "agreed_at", "statement_version")
+"""Fields of a consent record that the first files did not have."""
+MAX_PURPOSES = 16
 Header = Mapping[str, Any]
 
 
@@ -28,7 +31,7 @@ def pack(avatar: AvatarFile) -> dict[str, Any]:
         "description": avatar.card.description,
         "licence": avatar.card.licence,
         "created_by": avatar.card.created_by,
-        "consent": asdict(avatar.card.consent),
+        "consent": pack_consent(avatar.card.consent),
         "head_layout": avatar.head_layout,
         "expression_names": list(avatar.expression_names),
         "regions": [{"name": region.name, "material": _plain(asdict(region.material))} for region in avatar.regions],
@@ -40,6 +43,12 @@ def pack(avatar: AvatarFile) -> dict[str, Any]:
     if avatar.weights is not None:
         packed["weight_clip"] = avatar.weights.clip
     return packed
+
+
+def pack_consent(record: Consent) -> dict[str, Any]:
+    """The record as it stands in a file; what came with purposes is left out where there are none, so that files of before stay as they are."""
+    packed = _plain(asdict(record))
+    return packed if record.purposes else {key: value for key, value in packed.items() if key not in LATER}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +118,7 @@ def consent(header: Header, source: str) -> Consent:
     part = _section(header, "consent", source)
     synthetic = flag(part, "synthetic", source)
     if synthetic:
-        known = {key: text(part, key, source, optional=True) for key in ("subject", "granted_by", "statement", "date") if key in part}
+        known: dict[str, Any] = {key: text(part, key, source, optional=True) for key in ("subject", "granted_by", "statement", "date") if key in part}
         return Consent(synthetic=True, **known)
     return Consent(
         synthetic=False,
@@ -118,7 +127,23 @@ def consent(header: Header, source: str) -> Consent:
         statement=text(part, "statement", source),
         date=_day(part, "date", source),
         expires=None if part.get("expires") is None else _day(part, "expires", source),
+        **_later(part, source),
     )
+
+
+def _later(part: Header, source: str) -> dict[str, Any]:
+    """What a record of before lacks, which is then as unsaid. A purpose that a newer Headcast knows is kept, and allows nothing here."""
+    if "purposes" not in part:
+        return {}
+    purposes = part["purposes"]
+    if not isinstance(purposes, list) or not 1 <= len(purposes) <= MAX_PURPOSES or not all(isinstance(each, str) and 0 < len(each) <= 64 for each in purposes):
+        raise BadFile(f"{source}: the header's 'purposes' should be 1 to {MAX_PURPOSES} words")
+    return {
+        "purposes": tuple(purposes),
+        "own_driver_only": flag(part, "own_driver_only", source),
+        "agreed_at": text(part, "agreed_at", source),
+        "statement_version": whole(part, "statement_version", 0, 1_000_000, source),
+    }
 
 
 def card(header: Header, thumbnail: bytes, source: str) -> AvatarCard:

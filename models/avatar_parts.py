@@ -32,10 +32,22 @@ class Consent:
     """ISO 8601 day, such as 2026-01-31."""
     expires: str | None = None
     """ISO 8601 day, the last one on which the avatar may be used; None: no end."""
+    purposes: tuple[str, ...] = ()
+    """What was agreed to, as in models/consent/statement.py; empty in records that were made before purposes were asked for, and of nobody's likeness."""
+    own_driver_only: bool = False
+    """Nobody but the person shown may drive the avatar."""
+    agreed_at: str = ""
+    """ISO 8601, UTC: 2026-01-31T12:00:00Z."""
+    statement_version: int = 0
+    """Of the words; 0: in the maker's own."""
 
     def valid_on(self, day: datetime.date) -> bool:
         """Whether the avatar may be used on `day`."""
         return self.expires is None or day <= datetime.date.fromisoformat(self.expires)
+
+    def covers(self, purpose: str) -> bool:
+        """Whether the avatar may be used for that."""
+        return self.synthetic or purpose in self.purposes
 
 
 @dataclass(frozen=True, slots=True)

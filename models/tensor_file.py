@@ -92,9 +92,16 @@ def read_tensor_file(path: Path, kind: str, version: int) -> TensorFile:
 
 
 def write_tensor_file(path: Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all; the same content gives the same bytes."""
+    """Writes the file whole or not at all; the same content gives the same bytes.
+
+    Raises:
+        BadFile: a text of the header cannot be written: it holds a lone surrogate, as JSON may.
+    """
     contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    data = save(contiguous, metadata={HEADER_KEY: json.dumps(header, sort_keys=True, ensure_ascii=False)})
+    try:
+        data = save(contiguous, metadata={HEADER_KEY: json.dumps(header, sort_keys=True, ensure_ascii=False)})
+    except UnicodeEncodeError as error:
+        raise BadFile(f"{path.name}: a text of its header holds half a character (a lone surrogate)") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)

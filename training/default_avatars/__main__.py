@@ -1,4 +1,7 @@
-"""`python -m training.default_avatars --out assets/avatars`: makes the synthetic people anew, each a file of its own."""
+"""`python -m training.default_avatars --out assets/avatars`: makes the synthetic people anew, each a file of its own.
+
+Nobody signs them, for the key would have to be kept: `digests` beside them says which files are meant, and a Headcast believes only its own list.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.avatar_file import AvatarFile, write_avatar
+from models.avatar_file import AvatarFile, read_avatar_tensors, write_avatar
 from models.avatar_parts import AvatarCard, Consent, PortraitCamera, TrainedRange
+from models.consent.signature import content_digest
 from models.head import HeadModel, load_head
 from models.image_blob import encode_image
 from training.default_avatars.backdrop import paint_room
@@ -39,7 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
             path = options.out / f"{person.slug}.avatar"
             write_avatar(path, make_avatar(head, person))
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    write_digests(options.out)
     return 0
+
+
+def write_digests(folder: Path) -> None:
+    """Lists the avatars of a folder, as models/consent/keys.py reads it."""
+    lines = [f"{content_digest(read_avatar_tensors(path))}  {path.stem}" for path in sorted(folder.glob("*.avatar"))]
+    (folder / "digests").write_text("# SHA-256 of each avatar without its name and consent (models/consent/signature.py)\n" + "\n".join(lines) + "\n", "utf-8")
 
 
 def make_avatar(head: HeadModel, person: Person) -> AvatarFile:
