@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from realtime import strict_json
 from realtime.packets import MAX_GAIN, MAX_UNIT, Calibration, DriveMode, GainGroup, PuppetPose, Unit, UnitSetting
 
 if TYPE_CHECKING:
@@ -171,16 +172,12 @@ def _fields(message: object) -> dict[str, object]:
     if len(message) > MAX_MESSAGE_BYTES or len(message.encode("utf-8", "surrogatepass")) > MAX_MESSAGE_BYTES:
         raise ControlError(f"expected at most {MAX_MESSAGE_BYTES} bytes")
     try:
-        fields = json.loads(message, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        fields = strict_json.loads(message)
+    except ValueError:
         raise ControlError("expected JSON text") from None
     if not isinstance(fields, dict):
         raise ControlError("expected a JSON object")
     return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _calibrate(fields: dict[str, object]) -> Calibrate:

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from realtime.access import Role
+from realtime.bodies import utf8_text
 from realtime.errors import BadRequest, PreconditionFailed, PreconditionRequired, Unprocessable, UnsupportedMediaType
 from realtime.gallery import Gallery
 from realtime.gate import person_of
@@ -119,10 +120,7 @@ async def _read(request: web.Request, kind: str) -> str:
     """
     if request.content_type != kind:
         raise UnsupportedMediaType(f"expected {kind}")
-    try:
-        text = await request.text()
-    except (ValueError, LookupError):
-        raise BadRequest("expected UTF-8 text") from None
+    text = await utf8_text(request)
     if not text.strip():
         raise BadRequest("expected a body, this one is empty")
     return text

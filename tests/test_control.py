@@ -59,6 +59,8 @@ BAD = [
     '{"v": true, "type": "calibrate"}',
     '{"v": 1.0, "type": "calibrate"}',
     '{"v": 1}',
+    '{"v": 1, "v": 1, "type": "calibrate"}',
+    '{"v": 1, "type": "calibrate", "later": "\\ud800"}',
     '{"v": 1, "type": null}',
     '{"v": 1, "type": ["ping"]}',
     '{"v": 1, "type": {"a": 1}}',

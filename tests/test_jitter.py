@@ -283,3 +283,22 @@ def test_aiortc_decodes_no_other_video_and_unpacks_as_here() -> None:
     assert {each.mimeType for each in capabilities.codecs} == {"video/VP8", "video/H264", "video/rtx"}
     assert depayload(SimpleNamespace(name="H264"), b"\x65\x88a") == b"\0\0\0\1\x65\x88a"  # type: ignore[arg-type]
     assert depayload(SimpleNamespace(name="VP8"), b"\x90\x80\x12\x10a") == b"\x10a"  # type: ignore[arg-type]
+
+
+def test_packets_that_could_all_begin_a_keyframe_take_no_longer_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each packet set off a look at all the others, from each of them: 10 ms of the event loop a packet, for everybody."""
+    frames, looked = buffer(), 0
+    walk = frames._walk
+
+    def counted(start: int) -> tuple[int | None, int]:
+        nonlocal looked
+        end, after = walk(start)
+        looked += after - start + 1
+        return end, after
+
+    monkeypatch.setattr(frames, "_walk", counted)
+    for number in (0, *range(500, 1, -1)):
+        frames.add(rtp_stream.packet(VP8, number, 0 if number == 0 else 3000, b"\x10\x00", marker=False))
+    assert len(frames._key_starts) > 400
+    assert looked < 500 * 520
+    assert frames.take() == []

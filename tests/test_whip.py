@@ -198,13 +198,18 @@ async def test_bad_fragments(fragment: str | bytes, status: int) -> None:
 
 
 async def test_candidates_that_cannot_be_used_are_let_go_without_a_word() -> None:
-    useless = ["1 1 tcp 1518280447 127.0.0.1 9 typ host tcptype active", "2 1 udp 1 somebody.local 5000 typ host", "3 2 udp 1 127.0.0.1 5000 typ host"]
+    useless = [
+        "1 1 tcp 1518280447 127.0.0.1 9 typ host tcptype active",
+        "2 1 udp 1 somebody.local 5000 typ host",
+        "3 2 udp 1 127.0.0.1 5000 typ host",
+        "4 1 udp 1 127.0.0.1 99999 typ host",
+    ]
     async with studio() as house, offering("sendonly") as camera:
         headers = {**FRAGMENT, "If-Match": (await house.publish(camera)).headers["ETag"]}
         ice = house.session()._peer.getTransceivers()[0].receiver.transport.transport
         await live(house)
         before = len(ice.getRemoteCandidates())
-        fragment = "".join(f"a=candidate:{each}\r\n" for each in useless) + "a=mid:nobody\r\n"
+        fragment = "".join(f"a=candidate:{each}\r\n" for each in useless) + "a= candidate:5 1 udp 1 somebody.local 5000 typ host\r\na=mid:nobody\r\n"
         assert (await house.http.patch(f"/sessions/{NAME}", data=fragment, headers=headers)).status == 204
         assert len(ice.getRemoteCandidates()) == before
 

@@ -61,12 +61,12 @@ class Addressing:
 def without_names(sdp: str) -> str:
     """The session description with candidates that are addresses of one reachable machine, and without the claim that it holds all candidates.
 
-    Names go (RFC 8839, section 5.1), and so do multicast and unspecified addresses, and link-local ones of IPv6, which mean nothing without an interface.
+    Names go (RFC 8839, section 5.1), and so do multicast and unspecified addresses, those of IPv6 that hold on one interface only, and ports that cannot be.
     """
     kept = []
     for line in sdp.splitlines():
         fields = line.split()
-        if line.startswith("a=candidate:") and (len(fields) < 5 or not _is_reachable(fields[4])):
+        if line.startswith("a=candidate:") and (len(fields) < 6 or not _is_reachable(fields[4]) or not _is_port(fields[5])):
             continue
         if line.strip() != "a=end-of-candidates":
             kept.append(line)
@@ -145,7 +145,13 @@ def _is_reachable(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return not (address.is_multicast or address.is_unspecified or (address.version == 6 and address.is_link_local))
+    if address.version == 6 and (address.is_link_local or address.scope_id is not None):
+        return False
+    return not (address.is_multicast or address.is_unspecified)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65_535
 
 
 def _as_expected(connection: object) -> bool:

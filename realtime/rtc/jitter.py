@@ -232,25 +232,33 @@ class FrameBuffer:
 
     def _end_of_frame(self, start: int) -> int | None:
         """The number after the last packet of the frame that starts there; None while it is not complete."""
+        return self._walk(start)[0]
+
+    def _walk(self, start: int) -> tuple[int | None, int]:
+        """The end of the frame that starts there, as `_end_of_frame`; and the number after the last packet that was looked at."""
         first = self._packets.get(start)
         number, picture = start, False
         while first is not None and (held := self._packets.get(number)) is not None:
             if held.packet.timestamp != first.packet.timestamp:
-                return number
+                return number, number
             picture = picture or held.part.picture
             number += 1
             if held.packet.marker and picture:
-                return number
-        return None
+                return number, number
+        return None, number
 
     def _complete_keyframe(self) -> int | None:
-        """Where a complete keyframe starts."""
+        """Where a complete keyframe starts. Each packet is looked at once, however many of them may begin one: senders could keep the server busy otherwise."""
+        behind: int | None = None
         for start in tuple(self._key_starts):
-            end = self._end_of_frame(start)
+            if behind is not None and start < behind:
+                continue
+            end, behind = self._walk(start)
             if end is not None:
                 if any(self._packets[number].part.intra for number in range(start, end)):
                     return start
                 self._key_starts.remove(start)
+                behind = None
         return None
 
     def _let_go(self, end: int) -> None:

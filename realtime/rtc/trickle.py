@@ -35,7 +35,7 @@ def parse_fragment(text: str) -> Fragment:
     for line in filter(None, text.splitlines()):
         if not _LINE.fullmatch(line):
             raise BadRequest("expected a fragment of a session description: lines such as a=candidate:…")
-        name, _, value = line[2:].strip().partition(":")
+        name, _, value = line[2:].rstrip().partition(":")
         if line.startswith("m="):
             mid = None
         elif name == "mid":
