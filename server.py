@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from realtime.access import forget_secrets, hide_token
 from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes
 from realtime.discretion import be_discreet
 from realtime.errors import HeadcastError
@@ -43,7 +44,7 @@ SHUTDOWN_S = 1.0
 def url_of(config: ServerConfig, port: int) -> str:
     """Where a browser on this machine finds the page."""
     host = "localhost" if config.host in LOOPBACK_HOSTS | WILDCARD_HOSTS else config.host
-    return f"{'https' if config.cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if config.encrypted else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def stop_event() -> asyncio.Event:
@@ -87,6 +88,7 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
 def main() -> int:
     be_discreet()
     config = read_config_or_exit(sys.argv[1:], os.environ)
+    hide_token()
     set_up_logging(config)
     try:
         tls = tls_context(config)

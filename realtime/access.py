@@ -16,7 +16,7 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 SHORTEST_TOKEN = 16
 TOKEN_BYTES = 32
 MAX_FILE_BYTES = 1 << 20
+TOKEN_VARIABLE = "HEADCAST_TOKEN"
+SECRETS = (TOKEN_VARIABLE, "HEADCAST_TURN_SECRET")
 USERS_VARIABLE, DEFAULT_USERS = "HEADCAST_USERS", "users.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -211,7 +213,7 @@ def without_token_in_sight(arguments: Sequence[str], environment: dict[str, str]
             token = argument.removeprefix("--token=")
         else:
             kept.append(argument)
-    return None if not token else (kept, {**environment, "HEADCAST_TOKEN": token})
+    return None if not token else (kept, {**environment, TOKEN_VARIABLE: token})
 
 
 def hide_token() -> None:
@@ -219,6 +221,12 @@ def hide_token() -> None:
     hidden = without_token_in_sight(sys.orig_argv, dict(os.environ))
     if hidden is not None:
         os.execve(sys.executable, *hidden)
+
+
+def forget_secrets(environment: MutableMapping[str, str]) -> None:
+    """Takes them out once they were read: they are not for the programs that this one starts."""
+    for name in SECRETS:
+        environment.pop(name, None)
 
 
 def main(arguments: Sequence[str]) -> int:

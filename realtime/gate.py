@@ -10,6 +10,7 @@ machine do everything; names and origins are checked there too, since pages of o
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -20,13 +21,15 @@ from aiohttp.typedefs import Middleware
 
 from realtime.access import EVERYBODY, People, Person, Role
 from realtime.bodies import json_object
-from realtime.config import ServerConfig
+from realtime.config import LOOPBACK_HOSTS, ServerConfig
 from realtime.errors import BadRequest, Forbidden, MisdirectedRequest, TooManyRequests, Unauthorized
 from realtime.headers import add_security_headers
 from realtime.hosts import Hosts, Passed, normal_origin, passed_on
 from realtime.logins import LIFETIME_S, Logins
 from realtime.permissions import ALLOWANCES, START_PAGE, VIEWERS_START_PAGE, Rule, page_of, rule_of
 from realtime.rates import BackOff, Limiter, client_of
+
+logger = logging.getLogger(__name__)
 
 COOKIE, SECURE_COOKIE = "headcast", "__Host-headcast"
 """The second is set over https only, which its name makes browsers enforce (RFC 6265bis, section 4.1.3.2)."""
@@ -62,6 +65,8 @@ class Gate:
         self._people = People(config.token, config.users)
         self._logins = Logins(self._people)
         self._back_off = BackOff()
+        for warning in _openings(config):
+            logger.warning(warning)
         self._limiters = {cost: Limiter(allowance) for cost, allowance in ALLOWANCES.items()}
 
     def routes(self) -> list[web.RouteDef]:
@@ -236,6 +241,15 @@ class Gate:
     def _told(self, person: Person, login: bool) -> web.Response:
         body = {"name": person.name, "role": person.role, "login": login}
         return web.json_response(body, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _openings(config: ServerConfig) -> list[str]:
+    """What the owner of a server should know of how open it is."""
+    if config.insecure:
+        return ["--insecure: EVERYBODY who reaches this server may drive, watch and delete whatever is here"]
+    if not config.private and not config.encrypted and config.host not in LOOPBACK_HOSTS and not config.trust_proxy:
+        return ["tokens travel unencrypted, and browsers open no camera: serve https with --tls-auto, with --cert-file and --key-file, or behind a proxy"]
+    return []
 
 
 def _route(request: web.Request) -> str:
