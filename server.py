@@ -89,6 +89,8 @@ def main() -> int:
     be_discreet()
     config = read_config_or_exit(sys.argv[1:], os.environ)
     hide_token()
+    config = read_config_or_exit(sys.argv[1:], os.environ)
+    forget_secrets(os.environ)
     set_up_logging(config)
     try:
         tls = tls_context(config)

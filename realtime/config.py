@@ -188,3 +188,8 @@ class ServerConfig:
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message names it, what was expected and what came."""
+    @property
+    def encrypted(self) -> bool:
+        """Whether it serves https."""
+        return self.tls_auto or self.cert_file is not None
+
