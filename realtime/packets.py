@@ -85,6 +85,10 @@ class PuppetPose:
     settings: tuple[UnitSetting, ...] = ()
 
 
+MAX_IMAGE_PIXELS = 1920 * 1080
+"""Of a webcam frame that is looked at; faces are looked at in far fewer."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoPacket:
     """A decoded webcam frame.

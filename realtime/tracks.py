@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from realtime.metrics import SessionMetrics
 from realtime.pacing import CLOCK_HZ, FrameRateCap, OutputClock
-from realtime.packets import RenderedFrame
+from realtime.packets import MAX_IMAGE_PIXELS, RenderedFrame
 
 IDLE_INTERVAL_S = 0.2
 """Without a new frame, the last one is sent again this often: the stream stays alive, and a late joiner sees something."""
@@ -36,8 +37,10 @@ class CameraFrame:
         )
 
     def to_rgb(self) -> NDArray[np.uint8]:
-        """(height, width, 3), by the frame's own colour matrix and range."""
-        return np.ascontiguousarray(self._frame.to_ndarray(format="rgb24"), np.uint8)
+        """(height, width, 3), by the frame's own colour matrix and range; one of more than MAX_IMAGE_PIXELS is made smaller."""
+        width, height = self._frame.width, self._frame.height
+        scale = min(1.0, math.sqrt(MAX_IMAGE_PIXELS / (width * height)))
+        return np.ascontiguousarray(self._frame.to_ndarray(format="rgb24", width=max(1, int(scale * width)), height=max(1, int(scale * height))), np.uint8)
 
 
 async def drain(

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import BadFile
-from realtime.config import ServerConfig
+from realtime.config import LockPolicy, LogFormat, ServerConfig
 from realtime.errors import NotFound
 from realtime.gallery import Gallery
+from realtime.logs import set_up_logging
 from realtime.packets import DriveMode, Motion
 from realtime.reenactor import HEAD, MotionOutput, Reenactor, ReenactorFactory, StageFactory, load_avatar
 from realtime.renderers.messages import Recipe
 from realtime.renderers.nursery import Nursery
-from realtime.renderers.remote import RemoteReenactor
+from realtime.renderers.remote import Patience, RemoteReenactor
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -35,9 +36,12 @@ def renderers(config: ServerConfig, gallery: Gallery[BakedAvatar], output: Motio
     head = config.head or HEAD
     if not sys.platform.startswith("linux"):
         logger.warning("tracking and rendering run within the server here: processes for them are there on Linux only")
-        return StageFactory(gallery.load, gallery.default_id, config.size, config.drive, None if output is None else _Shared(output), head)
+        shared = None if output is None else _Shared(output)
+        return StageFactory(gallery.load, gallery.default_id, config.size, config.drive, shared, head, config.owner_lock)
     first = gallery.entry(gallery.default_id)
-    settings = StageSettings(first.id, first.path.resolve(), config.size, config.drive, head.resolve(), output is not None, logging.getLogger().level)
+    settings = StageSettings(
+        first.id, first.path.resolve(), config.size, config.drive, head.resolve(), output is not None, config.log_format, config.verbose, config.owner_lock
+    )
     return RendererFactory(partial(stages, settings), config.size, lambda avatar_id: gallery.entry(avatar_id).path, output)
 
 
@@ -49,9 +53,11 @@ class RendererFactory:
         size: width and height of their pictures, in pixels.
         path_of: an avatar's file; raises realtime.errors.HeadcastError where there is none of that name.
         output: gets the drivers' motion too.
+        patience: how long their answers may take.
     """
 
-    def __init__(self, recipe: Recipe, size: int, path_of: Callable[[str], Path], output: MotionOutput | None = None) -> None:
+    def __init__(self, recipe: Recipe, size: int, path_of: Callable[[str], Path], output: MotionOutput | None = None, patience: Patience | None = None) -> None:
+        self._patience = patience
         self.nursery = Nursery(recipe, size)
         self._path_of = path_of
         self._output = None if output is None else _Shared(output)
@@ -60,7 +66,7 @@ class RendererFactory:
         self.nursery.start()
 
     def create(self, avatar_id: str) -> Reenactor:
-        return RemoteReenactor(self.nursery, avatar_id, self._path_of, self._output)
+        return RemoteReenactor(self.nursery, avatar_id, self._path_of, self._output, self._patience)
 
     def close(self) -> None:
         self.nursery.close()
@@ -95,7 +101,10 @@ class StageSettings:
     head: Path
     with_motion: bool
     """Whether anybody wants the drivers' motion."""
-    log_level: int
+    log_format: LogFormat
+    verbose: bool
+    lock: LockPolicy
+    """Which avatars are driven by their own persons only."""
 
 
 @dataclass(slots=True)
@@ -129,7 +138,7 @@ class Stages:
 
 def stages(settings: StageSettings) -> Stages:
     """Makes them; in the process that renderers are forked from."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_logging(ServerConfig(log_format=settings.log_format, verbose=settings.verbose))
     paths = {settings.avatar_id: settings.path}
     loaded: dict[tuple[Path, int], BakedAvatar] = {}
 
@@ -146,5 +155,6 @@ def stages(settings: StageSettings) -> Stages:
             raise NotFound(f"the avatar cannot be used: {error}") from error
 
     caught = _Caught()
-    factory = StageFactory(load, settings.avatar_id, settings.size, settings.drive, caught if settings.with_motion else None, settings.head)
+    output = caught if settings.with_motion else None
+    factory = StageFactory(load, settings.avatar_id, settings.size, settings.drive, output, settings.head, settings.lock)
     return Stages(factory, paths, caught)

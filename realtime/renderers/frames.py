@@ -13,7 +13,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_IMAGE_PIXELS = 1920 * 1080
+from realtime.packets import MAX_IMAGE_PIXELS
 
 
 class SharedFrames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,15 @@ from realtime.renderers.nursery import Child, Nursery
 
 logger = logging.getLogger(__name__)
 
-STEP_S = 3.0
-"""A renderer that takes longer for a picture hangs: it is ended. Meanwhile the worker lets the avatar rest."""
-LOAD_S = 20.0
-"""As `STEP_S`, for reading an avatar."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """A renderer that takes longer hangs: it is ended. Meanwhile the worker lets the avatar rest."""
+
+    step_s: float = 3.0
+    """For a picture."""
+    load_s: float = 20.0
+    """For reading an avatar."""
 
 
 class RemoteReenactor:
@@ -32,13 +37,17 @@ class RemoteReenactor:
         nursery: where it comes from, and goes to.
         path_of: an avatar's file; raises realtime.errors.HeadcastError where there is none of that name.
         output: gets the driver's motion too.
+        patience: how long answers may take.
 
     Raises:
         RendererLost: there is no renderer to be had.
         HeadcastError: that avatar cannot be worn.
     """
 
-    def __init__(self, nursery: Nursery, avatar_id: str, path_of: Callable[[str], Path], output: MotionOutput | None = None) -> None:
+    def __init__(
+        self, nursery: Nursery, avatar_id: str, path_of: Callable[[str], Path], output: MotionOutput | None = None, patience: Patience | None = None
+    ) -> None:
+        self._patience = patience or Patience()
         self._nursery = nursery
         self._path_of = path_of
         self._output = output
@@ -69,7 +78,9 @@ class RemoteReenactor:
         height, width = packet.image.shape[:2]
         np.copyto(self._held().frames.image(height, width), packet.image)
         shown = self._shown(Step(height, width, packet.pts_s, packet.received_at))
-        if self._output is not None and shown.motion is not None:
+        if self._output is not None and shown.frame.lock.shut:
+            self._output.release(self)
+        elif self._output is not None and shown.motion is not None:
             self._output.send(self, shown.motion)
         frame = self._with_picture(shown)
         spent_ms = (time.monotonic() - begin) * 1e3
@@ -111,17 +122,17 @@ class RemoteReenactor:
 
     def _wear(self, avatar_id: str, path: Path) -> tuple[Unit, ...]:
         try:
-            worn = self._ask(Wear(avatar_id, path.resolve()), LOAD_S)
+            worn = self._ask(Wear(avatar_id, path.resolve()), self._patience.load_s)
         except BadFile as error:
             raise NotFound(f"the avatar cannot be used: {error}") from error
         assert isinstance(worn, Worn)
         return worn.units
 
     def _call(self, method: str, *arguments: object) -> None:
-        self._ask(Call(method, arguments), STEP_S)
+        self._ask(Call(method, arguments), self._patience.step_s)
 
     def _shown(self, request: Request) -> Shown:
-        shown = self._ask(request, STEP_S)
+        shown = self._ask(request, self._patience.step_s)
         assert isinstance(shown, Shown)
         return shown
 

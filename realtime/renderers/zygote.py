@@ -27,7 +27,7 @@ from realtime.renderers.messages import End, Failed, Fork, Kitchen, Recipe
 from realtime.renderers.serving import RendererError, Serving
 
 MAX_MESSAGE_BYTES = 1 << 16
-MAX_DATA_BYTES = 4 << 30
+MAX_DATA_BYTES = 2 << 30
 """Of private memory that a renderer may have; past it, it ends instead of the machine's other programs."""
 FIRST_TO_GO = 500
 """Where the machine's memory runs out, a renderer goes before the server does (proc(5), oom_score_adj)."""
