@@ -69,11 +69,16 @@ class FaultyKitchen:
     factory: FakeFactory
     with_motion: bool
     known: dict[str, Path] = field(default_factory=dict)
+    prepared: int = 0
 
     def know(self, avatar_id: str, path: Path) -> None:
         self.known[avatar_id] = path
         if path.name == "gone":
             raise NotFound("that file is gone")
+
+    def prepare(self) -> bool:
+        self.prepared = min(self.prepared + 1, 3)
+        return self.prepared < 3
 
     def motion(self) -> Motion | None:
         return Motion(("jawOpen",), np.full(1, 0.25), np.zeros(3), np.zeros((2, 2)), True) if self.with_motion else None
@@ -92,6 +97,13 @@ def faulty(size: int, with_motion: bool = False) -> FaultyKitchen:
 def cold(error: Exception) -> FaultyKitchen:
     """A recipe of what cannot be warmed."""
     return FaultyKitchen(FaultyFactory(behaviours=[Behaviour(warm_error=error)]), False)
+
+
+def leisurely(size: int) -> FaultyKitchen:
+    """A recipe of what never comes to an end of preparing."""
+    kitchen = faulty(size)
+    kitchen.prepare = lambda: not time.sleep(0.01)  # type: ignore[method-assign, func-returns-value]
+    return kitchen
 
 
 def recipe(size: int = 96, with_motion: bool = False) -> partial[FaultyKitchen]:

@@ -23,7 +23,7 @@ from realtime.renderers.remote import Patience, RemoteReenactor
 from realtime.renderers.serving import OUT_OF_MEMORY, RendererError
 from realtime.worker import Worker
 from tests.fakes import UNITS, read_stamp
-from tests.kitchens import FAULTS, cold, recipe
+from tests.kitchens import FAULTS, cold, leisurely, recipe
 from tests.test_worker import Camera, Ear, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="renderers have processes of their own on Linux only")
@@ -197,6 +197,16 @@ def test_a_dead_zygote_is_replaced_and_takes_its_renderers_with_it() -> None:
     factory.close()
     with pytest.raises(RendererLost):
         factory.create("ada")
+
+
+def test_nobody_waits_for_what_is_prepared_in_advance() -> None:
+    factory = RendererFactory(partial(leisurely, SIZE), SIZE, path_of)
+    factory.warm()
+    for _ in range(3):
+        reenactor = made(factory)
+        assert reenactor.step(packet()).i420[0, 0] == 1
+        reenactor.close()
+    factory.close()
 
 
 def test_closing_ends_all_even_those_that_hang() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import BadFile
 from realtime.config import LockPolicy, LogFormat, ServerConfig
-from realtime.errors import NotFound
+from realtime.errors import HeadcastError, NotFound
 from realtime.gallery import Gallery
 from realtime.logs import set_up_logging
 from realtime.packets import DriveMode, Motion
@@ -40,7 +42,16 @@ def renderers(config: ServerConfig, gallery: Gallery[BakedAvatar], output: Motio
         return StageFactory(gallery.load, gallery.default_id, config.size, config.drive, shared, head, config.owner_lock)
     first = gallery.entry(gallery.default_id)
     settings = StageSettings(
-        first.id, first.path.resolve(), config.size, config.drive, head.resolve(), output is not None, config.log_format, config.verbose, config.owner_lock
+        avatar_id=first.id,
+        path=first.path.resolve(),
+        others=tuple((entry.id, entry.path.resolve()) for entry in gallery.entries if entry is not first)[: MAX_LOADED - 1],
+        size=config.size,
+        drive=config.drive,
+        head=head.resolve(),
+        with_motion=output is not None,
+        log_format=config.log_format,
+        verbose=config.verbose,
+        lock=config.owner_lock,
     )
     return RendererFactory(partial(stages, settings), config.size, lambda avatar_id: gallery.entry(avatar_id).path, output)
 
@@ -96,6 +107,8 @@ class StageSettings:
     """Of the avatar that is warmed up."""
     path: Path
     """Its file."""
+    others: tuple[tuple[str, Path], ...]
+    """Avatars that may be worn next, and their files."""
     size: int
     drive: DriveMode
     head: Path
@@ -127,9 +140,17 @@ class Stages:
     factory: ReenactorFactory
     paths: dict[str, Path]
     caught: _Caught = field(default_factory=_Caught)
+    loads: deque[Callable[[], object]] = field(default_factory=deque)
+    """Of avatars that may be worn next."""
 
     def know(self, avatar_id: str, path: Path) -> None:
         self.paths[avatar_id] = path
+
+    def prepare(self) -> bool:
+        if self.loads:
+            with contextlib.suppress(HeadcastError):  # whoever wants to wear it will be told
+                self.loads.popleft()()
+        return bool(self.loads)
 
     def motion(self) -> Motion | None:
         caught, self.caught.motion = self.caught.motion, None
@@ -139,7 +160,7 @@ class Stages:
 def stages(settings: StageSettings) -> Stages:
     """Makes them; in the process that renderers are forked from."""
     set_up_logging(ServerConfig(log_format=settings.log_format, verbose=settings.verbose))
-    paths = {settings.avatar_id: settings.path}
+    paths = {settings.avatar_id: settings.path, **dict(settings.others)}
     loaded: dict[tuple[Path, int], BakedAvatar] = {}
 
     def load(avatar_id: str) -> BakedAvatar:
@@ -157,4 +178,4 @@ def stages(settings: StageSettings) -> Stages:
     caught = _Caught()
     output = caught if settings.with_motion else None
     factory = StageFactory(load, settings.avatar_id, settings.size, settings.drive, output, settings.head, settings.lock)
-    return Stages(factory, paths, caught)
+    return Stages(factory, paths, caught, deque(partial(load, avatar_id) for avatar_id, _ in settings.others))

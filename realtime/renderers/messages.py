@@ -23,6 +23,9 @@ class Kitchen(Protocol):
     def know(self, avatar_id: str, path: Path) -> None:
         """Where the file of an avatar lies that is asked for next."""
 
+    def prepare(self) -> bool:
+        """Does a little of what renderers would have to do otherwise, while nobody asks for one. False: nothing is left to be done."""
+
     def motion(self) -> Motion | None:
         """The driver's in the latest step, once; None: nobody wants to know."""
 

@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
@@ -46,6 +47,7 @@ class Zygote:
     def run(self) -> None:
         """Serves until the server is gone."""
         while True:
+            self._use_the_time()
             data, fds, _, _ = socket.recv_fds(self._channel, MAX_MESSAGE_BYTES, 2)
             if not data:
                 return
@@ -57,6 +59,10 @@ class Zygote:
                     os.close(memory)
                 case End(pid):
                     self._answer(self._end(pid))
+
+    def _use_the_time(self) -> None:
+        while not select.select([self._channel], [], [], 0.0)[0] and self._kitchen.prepare():
+            gc.freeze()
 
     def close(self) -> None:
         for pid in tuple(self._children):
