@@ -17,6 +17,7 @@ from realtime.rtc.jitter import FrameBuffer
 from realtime.rtc.nack import LossList
 from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
 from tests import rtp_stream
+from tests.coded import h264_sps, vp8_keyframe
 from tests.peers import until
 from tests.rtp_stream import SSRC, VP8, video
 
@@ -270,3 +271,39 @@ async def test_after_close_nothing_is_asked_for() -> None:
         await made.get(*sent[2].packets)
         assert made.keyframe_requests == 0
         assert made.uplink._timer is None or made.uplink._timer.cancelled()
+
+
+@pytest.mark.parametrize("codec", [VP8, rtp_stream.H264], ids=["VP8", "H264"])
+async def test_pictures_too_large_are_not_decoded_and_said_once(codec: int, caplog: pytest.LogCaptureFixture) -> None:
+    def keyframe(number: int, side: int) -> RtpPacket:
+        payload = (
+            b"\x10" + vp8_keyframe(side, side)
+            if codec == VP8
+            else b"\x78" + b"".join(len(unit).to_bytes(2, "big") + unit for unit in (h264_sps(side, side)[3:], b"\x68\xce\x3c\x80", b"\x65\x88\x00"))
+        )
+        return rtp_stream.packet(codec, number, 3000 * number, payload, marker=True)
+
+    async with receiving() as made:
+        getattr(made.receiver, uplink._CODECS)[rtp_stream.H264] = RTCRtpCodecParameters("video/H264", 90_000, payloadType=rtp_stream.H264)
+        await made.get(keyframe(1, 16368), keyframe(2, 16368))
+        assert made.decoded() == []
+        assert made.uplink.counts.frames_skipped == 2
+        assert [record.message.split(":")[0] for record in caplog.records] == ["a camera sends pictures that are too large, they are not decoded"]
+        made.now[0] += 1.0
+        await made.get(rtp_stream.packet(codec, 3, 9000, b"\x11\x01\x02" if codec == VP8 else b"\x61\x88\x00", marker=True))
+        assert made.decoded() == []
+        assert made.keyframe_requests >= 1
+        await made.get(keyframe(4, 640))
+        assert len(made.decoded()) == 1
+
+
+async def test_sources_are_listened_to_up_to_a_number() -> None:
+    """aiortc keeps statistics of each for ever, and its router where each belongs."""
+    async with receiving() as made:
+        table = made.receiver.transport._rtp_router.ssrc_table
+        for source in range(1000, 1000 + 3 * uplink.MAX_SOURCES):
+            table[source] = made.receiver
+            await made.get(rtp_stream.packet(VP8, 1, 3000, b"\x10" + vp8_keyframe(64, 64), marker=True, ssrc=source))
+        known = getattr(made.receiver, f"{uplink._P}__remote_streams")
+        assert len(known) == len(table) == uplink.MAX_SOURCES
+        assert len(made.decoded()) == uplink.MAX_SOURCES

@@ -22,6 +22,7 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import RtpPacket
 
+from realtime.rtc.frame_size import MAX_PIXELS, MAX_SIDE_PX, is_absurd
 from realtime.rtc.frame_times import FrameTimes
 from realtime.rtc.jitter import FrameBuffer
 from realtime.rtc.nack import KeyframeRequests, LossList
@@ -33,6 +34,9 @@ SILENCE_S = 2.0
 MAX_UNDECODED = 12
 BEHIND_S = 0.25
 """A decoder that has had more than `MAX_UNDECODED` frames to do for so long is too slow for the stream."""
+MAX_SOURCES = 16
+"""Synchronisation sources that are listened to. A sender has one, and one for retransmissions, until it starts anew; aiortc remembers each for ever, and a
+receiver report has room for 31 (RFC 3550, section 6.4.2)."""
 _P = "_RTCRtpReceiver"
 _BUFFER, _NACKS, _ERRORS = f"{_P}__jitter_buffer", f"{_P}__nack_generator", f"{_P}__decoder_error"
 _CODECS, _MAPPER, _QUEUE, _THREAD = f"{_P}__codecs", f"{_P}__timestamp_mapper", f"{_P}__decoder_queue", f"{_P}__decoder_thread"
@@ -139,6 +143,8 @@ class Uplink:
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._behind_s: float | None = None
+        self._sources: set[int] = set()
+        self._told_of_size = False
         self._closed = False
 
     @property
@@ -176,6 +182,8 @@ class Uplink:
         return str(getattr(self._receiver, _CODECS)[payload_type].name)
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        if not self._listens_to(packet.ssrc):
+            return
         if self._errors.count != self._errors_seen or self._decoder_is_behind():
             self._errors_seen = self._errors.count
             self._start_over()
@@ -191,11 +199,29 @@ class Uplink:
     def _hand_over(self) -> None:
         """Every frame that is complete, to the decoder's thread."""
         for frame in self._repair.frames.take():
+            if is_absurd(self._codec_name(frame.payload_type), frame.data):
+                self._refuse()
+                continue
             pts = getattr(self._receiver, _MAPPER).map(frame.timestamp)
             self.times.complete(frame.timestamp, pts, self._clock())
             frame.timestamp = pts
             if getattr(self._receiver, _THREAD) is not None:
                 getattr(self._receiver, _QUEUE).put((getattr(self._receiver, _CODECS)[frame.payload_type], frame))
+
+    def _listens_to(self, source: int) -> bool:
+        if source not in self._sources and len(self._sources) >= MAX_SOURCES:
+            self._receiver.transport._rtp_router.ssrc_table.pop(source, None)
+            return False
+        self._sources.add(source)
+        return True
+
+    def _refuse(self) -> None:
+        """Nothing of a picture that is too large reaches the decoder, nor what follows on it."""
+        if not self._told_of_size:
+            self._told_of_size = True
+            logger.warning("a camera sends pictures that are too large, they are not decoded: expected at most %d pixels, %d a side", MAX_PIXELS, MAX_SIDE_PX)
+        self._repair.frames.need_keyframe()
+        self._repair.frames.frames_skipped += 1
 
     def _decoder_is_behind(self) -> bool:
         now = self._clock()
@@ -263,6 +289,8 @@ def _as_expected(receiver: RTCRtpReceiver) -> bool:
     if type(getattr(receiver, _BUFFER, None)) is not JitterBuffer or type(getattr(receiver, _NACKS, None)) is not NackGenerator:
         return False
     if not all(hasattr(receiver, name) for name in (_CODECS, _MAPPER, _QUEUE, _THREAD, _ERRORS, "_send_rtcp_nack", "_send_rtcp_pli")):
+        return False
+    if not isinstance(getattr(getattr(receiver.transport, "_rtp_router", None), "ssrc_table", None), dict):
         return False
     handle = getattr(receiver, "_handle_rtp_packet", None)
     return getattr(receiver, _THREAD) is None and handle is not None and list(inspect.signature(handle).parameters) == ["packet", "arrival_time_ms"]
