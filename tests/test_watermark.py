@@ -23,7 +23,7 @@ from models.watermark.detect import THRESHOLD, Window, false_alarm_bound, find
 from models.watermark.files import look
 from models.watermark.pattern import STRENGTHS, Marker, tile, waves
 from models.yuv import planes
-from realtime.reenactor import load_avatar
+from models.avatar_file import read_avatar
 from realtime.renderer import AvatarRenderer
 from realtime.rtc.encoder import h264_context, vp8_context
 from tests.benchmarks.render import motion
@@ -36,7 +36,7 @@ SIZE, FRAMES, RATE = 512, 30, 30
 
 def one_second(avatar: Path, size: int = SIZE) -> list[Picture]:
     """I420, as it goes to the encoder."""
-    renderer = AvatarRenderer(load_avatar(avatar), size, 1)
+    renderer = AvatarRenderer(bake(read_avatar(avatar)), size, 1)
     pictures = [renderer.render_i420(params, "avatar").copy() for params in motion(renderer.avatar, FRAMES)]
     renderer.close()
     return pictures
@@ -56,7 +56,7 @@ def sent(marked: list[Picture]) -> list[Picture]:
 @pytest.fixture(scope="module")
 def unmarked(marked: list[Picture]) -> list[Picture]:
     """The luma without the mark."""
-    renderer = AvatarRenderer(load_avatar(MARA), SIZE, 1)
+    renderer = AvatarRenderer(bake(read_avatar(MARA)), SIZE, 1)
     pictures = [cv2.cvtColor(renderer.render(params, "avatar"), cv2.COLOR_RGB2YUV)[..., 0].astype(np.uint8) for params in motion(renderer.avatar, FRAMES)]
     renderer.close()
     return pictures
@@ -129,7 +129,7 @@ def test_found_after_the_codec_and_more(sent: list[Picture], change: str) -> Non
 
 @pytest.mark.parametrize("size", [256, 1024])
 def test_other_sizes_are_marked_too(size: int) -> None:
-    renderer = AvatarRenderer(load_avatar(MARA), size, 1)
+    renderer = AvatarRenderer(bake(read_avatar(MARA)), size, 1)
     finding = find([planes(renderer.render_i420(renderer.avatar.neutral(), "gradient"))[0]])
     renderer.close()
     assert finding.found
@@ -138,7 +138,7 @@ def test_other_sizes_are_marked_too(size: int) -> None:
 
 @pytest.mark.parametrize("background", ["avatar", "gradient", "green", "checker", "#ffffff", "#000000"])
 def test_one_picture_is_enough_before_a_codec(background: str) -> None:
-    renderer = AvatarRenderer(load_avatar(MARA), SIZE, 1)
+    renderer = AvatarRenderer(bake(read_avatar(MARA)), SIZE, 1)
     assert find([planes(renderer.render_i420(renderer.avatar.neutral(), background))[0]]).found
     renderer.close()
 
@@ -242,7 +242,7 @@ def test_the_command_finds_it_in_a_video(marked: list[Picture], tmp_path: Path) 
 
 
 def test_the_command_finds_it_in_a_picture_or_not(unmarked: list[Picture], tmp_path: Path) -> None:
-    renderer = AvatarRenderer(load_avatar(MARA), SIZE, 1)
+    renderer = AvatarRenderer(bake(read_avatar(MARA)), SIZE, 1)
     plain = renderer.render(renderer.avatar.neutral())[..., ::-1].copy()
     renderer.close()
     for suffix in (".png", ".jpg", ".webp"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.watermark.pattern import PERIOD_PX, Waves, waves
+from models.watermark.pattern import PERIOD_PX, REFERENCE_PX, Waves, waves
 
 Luma = NDArray[np.uint8]
 
@@ -74,8 +74,11 @@ class Window:
             self._sum += rest
         self.frames += 1
 
-    def find(self) -> Finding:
+    def find(self, as_made: bool = False) -> Finding:
         """The best place, scale and mirroring.
+
+        Args:
+            as_made: only as pictures leave the server, or as its encoder shrinks them for a narrow network; far quicker.
 
         Raises:
             ValueError: no frame was added.
@@ -83,7 +86,9 @@ class Window:
         if self._sum is None:
             raise ValueError("expected a frame at least")
         mean = self._sum / np.float32(self.frames)
-        return _best(_spectrum(mean), min(mean.shape))
+        side = min(mean.shape)
+        scales = np.unique(np.outer((1.0, side / REFERENCE_PX), SCALE_STEP ** np.arange(-2.0, 2.5))) if as_made else _scales()
+        return _best(_spectrum(mean), scales, (False,) if as_made else (False, True))
 
 
 def find(frames: Iterable[Luma]) -> Finding:
@@ -132,10 +137,10 @@ def _scales() -> NDArray[np.float64]:
     return np.asarray(SCALE_STEP ** np.arange(np.floor(low), np.ceil(high) + 1))
 
 
-def _best(spectrum: NDArray[np.complex64], side: int) -> Finding:
+def _best(spectrum: NDArray[np.complex64], scales: NDArray[np.float64], mirrorings: tuple[bool, ...]) -> Finding:
     drawn, best = waves(), Finding(0.0, 1.0, False)
-    for scale in _scales():
-        for mirrored in (False, True):
+    for scale in scales:
+        for mirrored in mirrorings:
             score = _score(spectrum, drawn, PERIOD_PX * scale, mirrored)
             if score > best.score:
                 best = Finding(score, float(scale), mirrored)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BadFile
-from models.watermark.detect import Finding, Window, find
+from models.watermark.detect import Finding, Window
 
 if TYPE_CHECKING:
     import av
@@ -45,60 +45,74 @@ def look(path: Path) -> Iterator[Look]:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(12)
+            yield from look_into(file, path.name)
     except OSError as error:
         raise BadFile(f"{path.name}: expected a picture or a video, it cannot be read ({error.strerror})") from None
+
+
+def look_into(file: BinaryIO, name: str, as_made: bool = False, most_frames: int = MOST_FRAMES) -> Iterator[Look]:
+    """As `look`, for an open file that can be read from any place.
+
+    Args:
+        name: what messages call it.
+        as_made: only the mark as it leaves the server (`Window.find`).
+        most_frames: of a window; the rest of it is passed over.
+    """
+    head = file.read(12)
+    file.seek(0)
     if head.startswith(PICTURES[:2]) or (head.startswith(PICTURES[2]) and head[8:] == b"WEBP"):
-        yield Look(0.0, 1, find([_picture(path)]))
+        window = Window()
+        window.add(_picture(file, name))
+        yield Look(0.0, 1, window.find(as_made))
     else:
-        yield from _windows(path)
+        yield from _windows(file, name, as_made, most_frames)
 
 
-def _picture(path: Path) -> Luma:
+def _picture(file: BinaryIO, name: str) -> Luma:
     import cv2
 
     try:
-        colours = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        colours = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         colours = None
     if colours is None:
-        raise BadFile(f"{path.name}: expected a picture that can be decoded")
+        raise BadFile(f"{name}: expected a picture that can be decoded")
     return np.asarray(cv2.cvtColor(colours, cv2.COLOR_BGR2YUV)[..., 0], np.uint8)
 
 
-def _windows(path: Path) -> Iterator[Look]:
+def _windows(file: BinaryIO, name: str, as_made: bool, most_frames: int) -> Iterator[Look]:
     window, number = Window(), 0
-    for at_s, luma in _frames(path):
-        if window.frames and (at_s // WINDOW_S != number or window.size != (luma.shape[1], luma.shape[0])):
-            yield Look(number * WINDOW_S, window.frames, window.find())
+    for at_s, frame in _frames(file, name):
+        if window.frames and (at_s // WINDOW_S != number or window.size != (frame.width, frame.height)):
+            yield Look(number * WINDOW_S, window.frames, window.find(as_made))
             window = Window()
         number = int(at_s // WINDOW_S)
-        if window.frames < MOST_FRAMES:
-            window.add(luma)
+        if window.frames < most_frames:
+            window.add(np.asarray(frame.to_ndarray(format="gray"), np.uint8))
     if not window.frames:
-        raise BadFile(f"{path.name}: expected a video with frames that can be decoded")
-    yield Look(number * WINDOW_S, window.frames, window.find())
+        raise BadFile(f"{name}: expected a video with frames that can be decoded")
+    yield Look(number * WINDOW_S, window.frames, window.find(as_made))
 
 
-def _frames(path: Path) -> Iterator[tuple[float, Luma]]:
+def _frames(file: BinaryIO, name: str) -> Iterator[tuple[float, av.VideoFrame]]:
     """Seconds since the first frame, and the frame; what is broken ends it."""
     import av
 
     try:
-        container = av.open(str(path.resolve()), metadata_errors="replace", options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+        container = av.open(file, "r", metadata_errors="replace", options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise BadFile(f"{path.name}: expected a picture or a video, got neither ({getattr(error, 'strerror', None) or error})") from None
+        raise BadFile(f"{name}: expected a picture or a video, got neither ({getattr(error, 'strerror', None) or error})") from None
     with container:
         if not container.streams.video:
-            raise BadFile(f"{path.name}: expected a video with a picture track, got none")
+            raise BadFile(f"{name}: expected a video with a picture track, got none")
         stream = container.streams.video[0]
         if stream.codec_context.width * stream.codec_context.height > MOST_PIXELS:
-            raise BadFile(f"{path.name}: expected at most {MOST_PIXELS} pixels a frame")
+            raise BadFile(f"{name}: expected at most {MOST_PIXELS} pixels a frame")
         first_s: float | None = None
         for frame in _decoded(container, stream):
             now_s = float(frame.time or 0.0)
             first_s = now_s if first_s is None else first_s
-            yield max(now_s - first_s, 0.0), np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+            yield max(now_s - first_s, 0.0), frame
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
