@@ -23,6 +23,7 @@ from realtime.discretion import be_discreet
 from realtime.errors import HeadcastError
 from realtime.flags import read_config_or_exit
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
+from realtime.lapses import Lapses
 from realtime.logs import set_up_logging
 from realtime.memory import settle
 from realtime.reenactor import load_avatar
@@ -87,7 +88,6 @@ async def serve(config: ServerConfig, worker: Worker, application: web.Applicati
 
 def main() -> int:
     be_discreet()
-    config = read_config_or_exit(sys.argv[1:], os.environ)
     hide_token()
     config = read_config_or_exit(sys.argv[1:], os.environ)
     forget_secrets(os.environ)
@@ -103,9 +103,10 @@ def main() -> int:
         return 2
     worker = Worker(renderers(config, gallery, output))
     sessions = Sessions(config, worker)
-    studio = None if config.no_studio else Studio(settings, gallery, lambda gone: sessions.take_off(gone, gallery.default_id))
+    lapses = Lapses(gallery, sessions)
+    studio = None if config.no_studio else Studio(settings, gallery, lapses.take_off)
     try:
-        return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE, studio), sessions, tls))
+        return asyncio.run(serve(config, worker, build_application(sessions, gallery, PAGE, studio, lapses), sessions, tls))
     finally:
         if output is not None:
             output.close()

@@ -7,6 +7,7 @@
     ├── NotFound              404  no such session, avatar or page
     ├── RequestTimeout        408  what was announced did not come
     ├── Conflict              409  cannot be done in the state that things are in
+    │   └── NotAccepted       409  signed by somebody who is not believed here; carries the key
     ├── PreconditionFailed    412  made for another state of what it changes
     ├── PayloadTooLarge       413
     ├── UnsupportedMediaType  415
@@ -75,6 +76,18 @@ class RequestTimeout(HeadcastError):
 class Conflict(HeadcastError):
     status = 409
     title = "Conflict"
+
+
+class NotAccepted(Conflict):
+    """Signed by a key that is not believed here; `Headcast-Signer` names it, so that the owner can be asked."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self._key = key
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Headcast-Signer": self._key}
 
 
 class PreconditionFailed(HeadcastError):

@@ -1,4 +1,7 @@
-"""Which avatars there are: the files in the folder that comes with Headcast and in the owner's, read as far as a picker needs; whole only when one is worn."""
+"""Which avatars there are: the files in the folder that comes with Headcast and in the owner's whose people agreed, as somebody says who is believed here.
+
+What a picker needs is kept of each; the rest is read again, and asked for again, when one is worn.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from datetime import date
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from models.avatar_file import read_card
 from models.avatar_parts import AvatarCard
+from models.consent.keys import KeyFolder, KeyProblem, Known
+from models.consent.opening import Provenance, open_card
 from models.errors import BadFile
-from realtime.errors import NotFound
+from realtime.errors import HeadcastError, NotFound
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,8 @@ class Entry:
     card: AvatarCard
     thumbnail_tag: str
     """Changes whenever the thumbnail does."""
+    provenance: Provenance
+    """Who answers for it."""
 
     @property
     def thumbnail_type(self) -> str:
@@ -45,12 +51,28 @@ class Entry:
         return "image/webp" if self.card.thumbnail[:4] == b"RIFF" else "image/png"
 
 
+def believed() -> Known:
+    """Whose word is taken here, as this user's folder of keys says now.
+
+    Raises:
+        HeadcastError: it cannot be read.
+    """
+    try:
+        return KeyFolder.of().known()
+    except KeyProblem as error:
+        raise HeadcastError(str(error)) from error
+
+
 def scan(folders: Sequence[Path], today: date) -> tuple[Entry, ...]:
     """Every usable avatar, by folder and then by name, FIRST before the others; of two with one name, the first.
 
     A folder holds avatar files, or runs of training: then each run's folder holds the avatar of its name. What cannot be used is named in a warning and left
     out.
+
+    Raises:
+        HeadcastError: the folder of keys cannot be read.
     """
+    known = believed()
     found: dict[str, Entry] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         for path in sorted(_files(folder), key=lambda each: (each.stem != FIRST, each.name)):
@@ -59,25 +81,21 @@ def scan(folders: Sequence[Path], today: date) -> tuple[Entry, ...]:
                 logger.warning("%s is left out: there is another of that name, %s", path, found[name].path)
                 continue
             try:
-                entry = entry_of(path)
+                found[name] = entry_of(path, today, known)
             except BadFile as error:
-                logger.warning("%s is left out: %s", path, error)
-                continue
-            if not entry.card.consent.valid_on(today):
-                logger.warning("%s is left out: the consent of the person it shows ended on %s", path, entry.card.consent.expires)
-                continue
-            found[name] = entry
+                logger.warning("%s is left out: %s", path, str(error).removeprefix(f"{path.name}: "))
     return tuple(found.values())
 
 
-def entry_of(path: Path) -> Entry:
+def entry_of(path: Path, today: date, known: Known) -> Entry:
     """An avatar file as the gallery shows it.
 
     Raises:
+        NotAgreed: it is not to be shown, and why.
         BadFile: with what was expected and what came.
     """
-    card = read_card(path)
-    return Entry(identifier(path.stem), path, card, hashlib.sha256(card.thumbnail).hexdigest()[:16])
+    shown = open_card(path, today, known)
+    return Entry(identifier(path.stem), path, shown.card, hashlib.sha256(shown.card.thumbnail).hexdigest()[:16], shown.provenance)
 
 
 def identifier(stem: str) -> str:
@@ -116,8 +134,10 @@ class Gallery(Generic[Worn]):
 
     @property
     def default_id(self) -> str:
-        """What a session starts with; the first avatar, where the one that was chosen is gone."""
+        """What a session starts with; the first avatar, where the one that was chosen is gone. Raises NotFound: none is left."""
         entries = self._entries
+        if not entries:
+            raise NotFound("no avatar is left that may be shown; the server's log says why")
         return self._default_id if self._default_id in entries else next(iter(entries))
 
     @property
@@ -140,11 +160,17 @@ class Gallery(Generic[Worn]):
             self._loaded.pop(avatar_id, None)
             return True
 
+    def lapse(self, avatar_id: str) -> None:
+        """Takes an avatar out whose person agrees no more, wherever its file lies, and be it the last one."""
+        with self._lock:
+            self._entries = {name: other for name, other in self._entries.items() if name != avatar_id}
+            self._loaded.pop(avatar_id, None)
+
     def entry(self, avatar_id: str) -> Entry:
         """Raises NotFound, with the names that there are."""
         entry = self._entries.get(avatar_id)
         if entry is None:
-            raise NotFound(f"no such avatar; there are {', '.join(self._entries)}")
+            raise NotFound(f"no such avatar; there are {', '.join(self._entries) or 'none'}")
         return entry
 
     def load(self, avatar_id: str) -> Worn:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -358,9 +359,10 @@ def load_avatar(path: Path) -> BakedAvatar:
     """An avatar file in the form that is rendered.
 
     Raises:
+        NotAgreed: it is not to be shown, and why.
         BadFile: with what was expected and what came.
     """
-    from models.avatar_file import read_avatar
     from models.baked import bake
+    from models.consent.opening import open_avatar
 
-    return bake(read_avatar(path))
+    return bake(open_avatar(path, date.today()))

@@ -199,10 +199,17 @@ class Session:
         for command in look.commands:
             self._seat.submit(command, lambda error: self._listener.call(self._tell_units))
 
-    def take_off(self, avatar_id: str, instead: str) -> None:
-        """Wears another avatar, if it is this one that is worn."""
-        if self._seat.avatar_id == avatar_id:
-            self._seat.submit(control.SetAvatar(instead), lambda error: None)
+    def take_off(self, avatar_id: str, instead: str | None, why: str) -> None:
+        """Wears another avatar, if it is this one that is worn, and tells the page why; ends where there is no other."""
+        if self._seat.avatar_id != avatar_id:
+            return
+        self._say(control.error(why, None, None))
+
+        def worn(error: Exception | None) -> None:
+            self._tell_units() if error is None else self.end("its avatar is gone, and no other can be worn")
+
+        if instead is None or not self._seat.submit(control.SetAvatar(instead), lambda error: self._listener.call(worn, error)):
+            self.end("its avatar is gone")
 
     def stats(self) -> dict[str, object]:
         """What GET /sessions/{id}/stats and the `stats` message hold."""

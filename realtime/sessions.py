@@ -130,10 +130,10 @@ class Sessions:
             raise NotFound("no such session; it may have ended")
         return session
 
-    def take_off(self, avatar_id: str, instead: str) -> None:
-        """Nobody wears that avatar any longer: it is gone."""
+    def take_off(self, avatar_id: str, instead: str | None, why: str) -> None:
+        """Nobody wears that avatar any longer: it is gone, as whoever wears it is told. None: there is no other to wear instead."""
         for session in tuple(self._sessions.values()):
-            session.take_off(avatar_id, instead)
+            session.take_off(avatar_id, instead, why)
 
     async def aclose(self) -> None:
         """Closes every session and waits for those that are closing already; none is opened afterwards."""

@@ -19,6 +19,7 @@ from realtime.exports import export
 from realtime.gallery import SHIPPED, Entry, Gallery
 from realtime.gate import Gate, person_of
 from realtime.health_http import HealthHttp, counting
+from realtime.lapses import Lapses
 from realtime.qr import qr_svg
 from realtime.rtc.ice_servers import as_json
 from realtime.rtc.negotiation import Direction
@@ -53,12 +54,13 @@ _PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,4}[A-Za-z0-9_][A-Za
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, studio: Studio | None = None) -> web.Application:
+def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, studio: Studio | None = None, lapses: Lapses | None = None) -> web.Application:
     """The whole HTTP application.
 
     Args:
         page: the folder that holds index.html; it may be missing, then `/` is 404.
         studio: starts and stops with the application; None: there is none.
+        lapses: the same, looking after people's consent.
     """
     watch = Watch(sessions, studio)
     gate = Gate(sessions.config)
@@ -72,6 +74,9 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
         application[STUDIO] = studio
         application.on_startup.append(lambda _: studio.start())
         application.on_shutdown.append(lambda _: studio.aclose())
+    if lapses is not None:
+        application.on_startup.append(lambda _: lapses.start())
+        application.on_shutdown.append(lambda _: lapses.aclose())
     application.on_startup.append(lambda _: watch.start())
     application.on_shutdown.append(lambda _: watch.aclose())
     application.add_routes(
@@ -190,6 +195,7 @@ def _described(entry: Entry) -> dict[str, object]:
         "licence": card.licence,
         "created_by": card.created_by,
         "consent": asdict(card.consent),
+        "signed": {"by": entry.provenance.whose, "key": entry.provenance.key, "at": entry.provenance.signed_at},
         "thumbnail": f"/avatars/{entry.id}/thumbnail",
     }
 

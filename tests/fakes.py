@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.avatar_parts import AvatarCard, Consent
+from models.consent.opening import Provenance
 from realtime.config import ServerConfig
 from realtime.errors import NotFound, Unprocessable
 from realtime.gallery import Entry, Gallery
@@ -60,7 +61,7 @@ def card(name: str) -> AvatarCard:
 
 def gallery(*names: str) -> Gallery[str]:
     """A gallery of avatars that are only names."""
-    entries = [Entry(name, Path(name), card(name), f"tag-{name}") for name in names or ("ada", "bo")]
+    entries = [Entry(name, Path(name), card(name), f"tag-{name}", Provenance(name, "", "tests", "")) for name in names or ("ada", "bo")]
     return Gallery(entries, None, lambda path: path.name)
 
 

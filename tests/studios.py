@@ -25,7 +25,7 @@ from tests import fakes
 ROOT = Path(__file__).resolve().parents[1]
 FAKE_TRAINING, SMALL_TRAINING = ROOT / "tests" / "fake_training.py", ROOT / "tests" / "small_training.py"
 CLIP = b"good " + b"x" * 4000
-ANNA = {"name": "Anna B", "subject": "Anna Berg", "granted_by": "Anna Berg", "agreed": True}
+ANNA = {"name": "Anna B", "subject": "Anna Berg", "granted_by": "Anna Berg", "agreed": True, "keep_video": True}
 
 
 @dataclass
@@ -103,7 +103,7 @@ async def studio_client(folder: Path, **changes: object) -> AsyncIterator[Studio
     settings = StudioSettings(**({"folder": folder / "studio", "python": training_command(folder), "max_upload_bytes": 1 << 20} | changes))  # type: ignore[arg-type]
     gallery: Gallery[Any] = Gallery(scan([settings.avatars, SHIPPED], date.today()), None, lambda path: path.name)
     taken_off: list[str] = []
-    studio = Studio(settings, gallery, taken_off.append)
+    studio = Studio(settings, gallery, lambda gone, why: taken_off.append(gone))
     worker = fakes.started_worker(fakes.FakeFactory(128))
     sessions = Sessions(fakes.config(size=128, host="127.0.0.1" if settings.trusting else "0.0.0.0"), worker)
     server = TestServer(build_application(sessions, gallery, folder, studio))

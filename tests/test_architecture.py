@@ -43,7 +43,7 @@ ONLY_IN = {
     "onnxruntime": {"models/onnx_session.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"fanout.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py", "worker.py"}
+MAY_USE_ASYNCIO = {"fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py", "worker.py"}
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.avatar_file import read_avatar, write_avatar
+from models.avatar_file import read_avatar
 from models.driver import DriverProfile
 from models.head import save_head
 from realtime.drive import PARTS, DriveError, frames_of, main
 from realtime.gallery import SHIPPED
 from realtime.packets import VideoPacket
 from realtime.reenactor import StageFactory, load_avatar
+from tests.consents import write_signed
 from tests.faces import Image, moving_portrait
 from tests.flame_like import open_head_as_flame
 
@@ -91,7 +92,7 @@ def test_an_own_person_drives_absolutely(stored: Path, tmp_path: Path) -> None:
     frames[10:] = 0
     np.save(tmp_path / "gone.npy", frames)
     profile = DriverProfile("open head", np.zeros(40, np.float32), np.zeros((478, 3), np.float32), 1.0)
-    write_avatar(tmp_path / "own.avatar", replace(read_avatar(MARA), driver=profile))
+    write_signed(tmp_path / "own.avatar", replace(read_avatar(MARA), driver=profile))
     found = driven(tmp_path / "gone.npy", "--avatar", tmp_path / "own.avatar", "--mode", "own", out=tmp_path / "drive.npz")
     assert set(found["mode"]) == {"own"}
     assert list(found["tracking"]) == ["ok"] * 10 + ["lost"] * 14

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.avatar_file import write_avatar
-from models.avatar_parts import Consent
+from models.consent.statement import Purpose
 from models.export import __main__ as export_main
 from models.export.__main__ import main
 from models.export.frames import PARTS
 from models.export.tables import read_frames
+from tests.consents import agreed, write_signed
 from tests.gltf_reader import Glb
 from tests.test_obj import Obj
 from tests.test_parameter_tables import COUNT, frames_of
@@ -24,7 +23,7 @@ from tests.tiny_avatar import tiny_avatar
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An avatar, parameters for it, and parameters of another."""
-    write_avatar(tmp_path / "ball.avatar", tiny_avatar(6))
+    write_signed(tmp_path / "ball.avatar", tiny_avatar(6))
     frames = frames_of()
     parts = {name: getattr(frames, name) for name in ("expression", *PARTS)}
     np.savez(tmp_path / "drive.npz", pts_s=frames.time_s, **parts)
@@ -101,9 +100,15 @@ def test_no_room_leaves_nothing_behind(folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_nobody_is_exported_after_their_consent_has_ended(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tiny_avatar(6)
-    consent = Consent(False, "Anna", "Anna", "yes", "2020-01-01", expires="2020-12-31")
-    write_avatar(folder / "ball.avatar", replace(file, card=replace(file.card, consent=consent)))
+    write_signed(folder / "ball.avatar", tiny_avatar(6), agreed(expires="2020-12-31"))
     assert run(folder, "ball.glb") == 2
     assert "ended on 2020-12-31" in capsys.readouterr().err
     assert not (folder / "ball.glb").exists()
+
+
+def test_nobody_is_exported_who_did_not_agree_to_that(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_signed(folder / "ball.avatar", tiny_avatar(6), agreed(purposes=(Purpose.LIVE,)))
+    for name in ("ball.glb", "ball.zip", "ball.json"):
+        assert run(folder, name) == 2
+        assert "is not exported: Anna B. agreed to live" in capsys.readouterr().err
+        assert not (folder / name).exists()

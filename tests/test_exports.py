@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from models.avatar_file import write_avatar
 from realtime import exports, signaling
 from realtime.gallery import SHIPPED, Entry, Gallery, scan
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker
 from tests import fakes
+from tests.consents import write_signed
 from tests.gltf_reader import Glb
 from tests.studios import holding, studio_client
 from tests.test_signaling import problem_of
@@ -33,8 +33,8 @@ WRITES_ITS_ARGUMENT = (sys.executable, "-c", "import sys; open(sys.argv[3], 'w')
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_avatar(tmp_path / "ball.avatar", tiny_avatar(8))
-    write_avatar(tmp_path / "trained.avatar", tiny_avatar(8, trained=True))
+    write_signed(tmp_path / "ball.avatar", tiny_avatar(8))
+    write_signed(tmp_path / "trained.avatar", tiny_avatar(8, trained=True))
     return tmp_path
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from models.avatar_parts import AvatarCard, Consent
-from models.errors import BadFile
+from models.consent.keys import Known
+from models.consent.opening import Provenance, Showable
+from models.errors import BadFile, NotAgreed
 from realtime import gallery as gallery_module
 from realtime.errors import NotFound
-from realtime.gallery import Gallery, entry_of, identifier, scan
+from realtime.gallery import Gallery, believed, entry_of, identifier, scan
 from tests.fakes import card, gallery
 
 TODAY = date(2026, 6, 1)
@@ -20,15 +21,17 @@ TODAY = date(2026, 6, 1)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose files are not parsed: a name that begins with `bad` is damaged, one with `old` shows somebody whose consent has ended."""
+    """A folder whose files are not parsed: a name that begins with `bad` is damaged, one with `old` shows somebody who agrees no more."""
 
-    def read(path: Path) -> AvatarCard:
+    def read(path: Path, today: date, known: Known) -> Showable:
+        assert today == TODAY
         if path.stem.startswith("bad"):
-            raise BadFile("damaged")
-        consent = Consent(False, "A", "A", "yes", "2026-01-01", expires="2026-05-31" if path.stem.startswith("old") else "2026-06-01")
-        return replace(card(path.stem), consent=consent)
+            raise BadFile(f"{path.name}: damaged")
+        if path.stem.startswith("old"):
+            raise NotAgreed("their consent has ended")
+        return Showable(card(path.stem), Provenance(path.stem, "", "tests", ""))
 
-    monkeypatch.setattr(gallery_module, "read_card", read)
+    monkeypatch.setattr(gallery_module, "open_card", read)
     return tmp_path
 
 
@@ -42,7 +45,7 @@ def test_scan_finds_avatars_and_leaves_out_the_rest(folder: Path, caplog: pytest
     with caplog.at_level(logging.WARNING):
         assert [entry.id for entry in scan([folder], TODAY)] == ["Zoe-B", "ada", "bo"]
     messages = sorted(record.getMessage().removeprefix(f"{folder.resolve()}{os.sep}") for record in caplog.records)
-    assert messages == ["bad.avatar is left out: damaged", "old.avatar is left out: the consent of the person it shows ended on 2026-05-31"]
+    assert messages == ["bad.avatar is left out: damaged", "old.avatar is left out: their consent has ended"]
 
 
 @pytest.mark.parametrize(("stem", "expected"), [("anna", "anna"), ("Anna B. 2", "Anna-B.-2"), ("Łukasz_1", "ukasz_1"), ("-../x", "x"), ("n" * 80, "n" * 64)])
@@ -133,10 +136,10 @@ def test_an_avatar_can_come_and_go(folder: Path) -> None:
     made = Gallery(scan([folder], TODAY), "bo", lambda path: path.read_bytes())
     assert made.load("bo") == b"x"
     put(folder, "new.avatar")
-    made.add(entry_of(folder / "new.avatar"))
+    made.add(entry_of(folder / "new.avatar", TODAY, believed()))
     assert [entry.id for entry in made.entries] == ["new", "ada", "bo"]
     (folder / "bo.avatar").write_bytes(b"again")
-    made.add(entry_of(folder / "bo.avatar"))
+    made.add(entry_of(folder / "bo.avatar", TODAY, believed()))
     assert [entry.id for entry in made.entries] == ["new", "ada", "bo"]
     assert made.load("bo") == b"again", "what was there before is not worn again"
     assert not made.remove("bo", folder / "elsewhere")
@@ -147,3 +150,15 @@ def test_an_avatar_can_come_and_go(folder: Path) -> None:
     assert not made.remove("bo", folder)
     assert made.remove("ada", folder)
     assert not made.remove("new", folder), "one always stays"
+
+
+def test_the_last_avatar_can_lapse(folder: Path) -> None:
+    put(folder, "ada.avatar", "bo.avatar")
+    made = Gallery(scan([folder], TODAY), None, str)
+    made.lapse("ada")
+    assert made.default_id == "bo"
+    made.lapse("bo")
+    with pytest.raises(NotFound, match="there are none"):
+        made.entry("bo")
+    with pytest.raises(NotFound, match="no avatar is left"):
+        assert made.default_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.avatar_file import AvatarFile, write_avatar
-from models.avatar_parts import Consent
+from models.avatar_file import AvatarFile
 from models.baked import bake
+from models.consent.statement import Purpose
+from tests.consents import agreed, write_signed
 from tests.tiny_avatar import tiny_avatar
 from tests.trained_run import fake_live
 from training import driving
@@ -83,7 +83,7 @@ def frames_of(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], float]:
 @pytest.fixture
 def worn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, AvatarFile]:
     file = tiny_avatar(16, trained=True)
-    write_avatar(tmp_path / "ball.avatar", file)
+    write_signed(tmp_path / "ball.avatar", file)
     monkeypatch.setattr(driving, "LIVE", fake_live(tmp_path, turning(file)))
     return tmp_path / "ball.avatar", file
 
@@ -174,8 +174,10 @@ def test_what_cannot_be_read_or_shown_is_refused_before_any_work(worn: tuple[Pat
         reenact(driver, driver, tmp_path / "out.mp4", Progress())
     with pytest.raises(TrainingError, match=r"gone\.mp4"):
         reenact(avatar, tmp_path / "gone.mp4", tmp_path / "out.mp4", Progress())
-    ended = Consent(synthetic=False, subject="Anna", granted_by="Anna", statement="for a test", date="2020-01-01", expires="2020-02-01")
-    write_avatar(tmp_path / "old.avatar", replace(file, card=replace(file.card, consent=ended)))
-    with pytest.raises(TrainingError, match="consent of Anna ended on 2020-02-01"):
+    write_signed(tmp_path / "old.avatar", file, agreed(expires="2020-02-01"))
+    with pytest.raises(TrainingError, match="consent of the person it shows ended on 2020-02-01"):
         reenact(tmp_path / "old.avatar", driver, tmp_path / "out.mp4", Progress())
+    write_signed(tmp_path / "shy.avatar", file, agreed(purposes=(Purpose.LIVE, Purpose.EXPORT)))
+    with pytest.raises(TrainingError, match=r"no recordings or pictures are made of it: Anna B\. agreed to live, export"):
+        reenact(tmp_path / "shy.avatar", driver, tmp_path / "out.mp4", Progress())
     assert not (tmp_path / "out.mp4").exists()

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from models.avatar_file import AvatarFile, read_avatar, write_avatar
+from models.avatar_file import AvatarFile, read_avatar
 from models.rotations import to_matrix
+from tests.consents import write_signed
 from tests.tiny_avatar import tiny_avatar
 from tests.trained_run import MARA
 from training.errors import TrainingError
@@ -86,7 +87,7 @@ def test_what_is_not_understood_is_an_error_and_leaves_no_file(tmp_path: Path, v
 
 def test_the_picture_is_the_render_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tiny_avatar(16, trained=True)
-    write_avatar(tmp_path / "ball.avatar", file)
+    write_signed(tmp_path / "ball.avatar", file)
     made = still(tmp_path / "ball.avatar", tmp_path / "out.png", {"jawOpen": 0.5, "yaw": 10}, 128)
     written = np.asarray(cv2.imread(str(tmp_path / "out.png")), np.uint8)[..., ::-1]
     renderer = HeadRenderer(file, 128)

@@ -12,7 +12,7 @@ async def test_whoever_wears_an_avatar_that_is_gone_wears_another() -> None:
         session = await server.call(peer)
         await until(lambda: session.state is SessionState.LIVE)
         assert session.stats()["avatar"] == "ada"
-        server.sessions.take_off("bo", "ada")
-        server.sessions.take_off("ada", "bo")
+        server.sessions.take_off("bo", "ada", "bo is gone")
+        server.sessions.take_off("ada", "bo", "ada is gone")
         await until(lambda: session.stats()["avatar"] == "bo")
         assert [reenactor.avatar_id for reenactor in server.factory.made] == ["bo"]

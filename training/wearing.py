@@ -1,12 +1,14 @@
-"""Opening an avatar to show it to people: as the server does, only while whom it shows agrees."""
+"""Opening an avatar to make pictures of it: as on the server, only what its person signed, and while they agree."""
 
 from __future__ import annotations
 
 import datetime
 from pathlib import Path
 
-from models.avatar_file import AvatarFile, read_avatar
-from models.errors import BadFile
+from models.avatar_file import AvatarFile
+from models.consent.opening import open_avatar as open_agreed
+from models.consent.statement import Purpose
+from models.errors import BadFile, NotAgreed
 from training.errors import TrainingError
 
 
@@ -14,16 +16,14 @@ def open_avatar(path: Path) -> AvatarFile:
     """Reads an avatar file.
 
     Raises:
-        TrainingError: it is missing or damaged, or the consent to it has run out.
+        TrainingError: it is missing or damaged, or nobody who is believed says that its person agrees to recordings.
     """
     try:
-        file = read_avatar(path)
+        return open_agreed(path, datetime.date.today(), Purpose.RECORDINGS)
+    except NotAgreed as error:
+        raise TrainingError(f"{path} is not shown: {error}") from error
     except BadFile as error:
         raise TrainingError(f"{path} is not an avatar that can be shown: {error}") from error
-    consent = file.card.consent
-    if not consent.valid_on(datetime.date.today()):
-        raise TrainingError(f"{path}: the consent of {consent.subject} ended on {consent.expires}; the avatar is not shown any more.")
-    return file
 
 
 def writable(out: Path, *endings: str) -> Path:

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from models.avatar_file import AvatarFile, read_avatar
+from models.avatar_file import AvatarFile
+from models.consent.opening import open_avatar
+from models.consent.statement import Purpose
 from models.errors import ModelError
 from models.export.frames import Frames
 from models.export.gltf import export_glb
@@ -77,13 +79,6 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _checked(avatar: AvatarFile, today: date) -> AvatarFile:
-    consent = avatar.card.consent
-    if not consent.valid_on(today):
-        raise ExportError(f"{avatar.card.name}: the consent of the person it shows ended on {consent.expires}; it is not exported")
-    return avatar
-
-
 def main(arguments: Sequence[str]) -> int:
     """Returns the process's exit code: 0, or 2 where something given cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m models.export", allow_abbrev=False, description="Writes an avatar for other programs.")
@@ -98,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
             raise ExportError(f"{given.out.name}: expected a name that ends in {', '.join(SUFFIXES)}")
         if not given.out.parent.is_dir():
             raise ExportError(f"{given.out}: cannot be written (no such folder)")
-        avatar = _checked(read_avatar(given.avatar), date.today())
+        avatar = open_avatar(given.avatar, date.today(), Purpose.EXPORT)
         frames = None if given.params is None else read_frames(given.params, avatar, given.pts)
         write(given.out.parent, export(avatar, given.out, frames, given.frame))
     except (ExportError, ModelError) as error:

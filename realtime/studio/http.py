@@ -8,8 +8,8 @@
     POST   /studio/jobs/{id}/cancel    …/retry
     GET    /studio/jobs/{id}/previews/{number}.jpg
     GET    /studio/avatars                             all of the gallery, with what may be done to each
-    POST   /studio/avatars                             the body is an avatar file
-    GET    /studio/avatars/{id}        PATCH {name}    DELETE
+    POST   /studio/avatars[?trust=KEY]                 the body is an avatar file; the owner believes whose key signed it
+    GET    /studio/avatars/{id}        PATCH {name}    DELETE[?withdraw=1]: copies are refused from then on
     GET    /studio/avatars/{id}/file   …/video         the avatar file; the held-out frames beside the avatar's
 
 Whoever holds an identifier of an upload or a job owns it. An avatar's key is its job's identifier, or what an import was answered with; `Avatar-Keys` in a
@@ -30,7 +30,7 @@ from aiohttp import hdrs, web
 
 from realtime.access import Role
 from realtime.bodies import json_object
-from realtime.errors import BadRequest, NotFound
+from realtime.errors import BadRequest, Forbidden, NotFound
 from realtime.gate import person_of
 from realtime.studio.disk import Read
 from realtime.studio.jobs import Wish
@@ -134,7 +134,10 @@ class StudioHttp:
         return _json({"avatars": await self._studio.shelf.described(keys_of(request))})
 
     async def _bring(self, request: web.Request) -> web.Response:
-        entry, key = await self._studio.shelf.bring(request.content_length, _reader(request))
+        trusted = request.query.get("trust", "")
+        if trusted and person_of(request).role is not Role.OWNER:
+            raise Forbidden("only the owner of this server says whose avatars are believed: they may run python -m models.consent trust")
+        entry, key = await self._studio.shelf.bring(request.content_length, _reader(request), trusted)
         return _json({"id": entry.id, "name": entry.card.name, "key": key}, 201)
 
     async def _avatar(self, request: web.Request) -> web.Response:
@@ -151,6 +154,8 @@ class StudioHttp:
 
     async def _delete_avatar(self, request: web.Request) -> web.Response:
         holding = await self._studio.shelf.held(request.match_info["id"], keys_of(request))
+        if request.query.get("withdraw") == "1":
+            await self._studio.shelf.withdraw(holding.id)
         if holding.job:
             await self._studio.jobs.remove(holding.job)
         else:

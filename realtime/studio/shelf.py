@@ -11,16 +11,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from models.avatar_file import MAX_BYTES, read_avatar, rename_avatar
-from models.errors import BadFile
-from realtime.errors import BadRequest, Conflict, Forbidden, Unprocessable
-from realtime.gallery import SHIPPED, Entry, Gallery, entry_of, identifier
+from models.avatar_file import MAX_BYTES, rename_avatar
+from models.avatar_parts import AvatarCard
+from models.consent.keys import KeyFolder, KeyProblem
+from models.consent.opening import open_avatar
+from models.errors import BadFile, NotAgreed, UnknownSigner
+from realtime.errors import BadRequest, Conflict, Forbidden, NotAccepted, Unavailable, Unprocessable
+from realtime.gallery import SHIPPED, Entry, Gallery, believed, entry_of, identifier
 from realtime.studio.disk import Read, receive, told_if_full
 from realtime.studio.records import NAME, Holding, new_id
 from realtime.studio.store import Store
 
-TakeOff = Callable[[str], None]
-"""Told the identifier of an avatar that is gone: whoever wears it must change."""
+TakeOff = Callable[[str, str], None]
+"""Told the identifier of an avatar that is gone, and why: whoever wears it must change."""
+DELETED = "this avatar was deleted. Another one is worn instead"
 
 
 class Shelf:
@@ -43,7 +47,12 @@ class Shelf:
         await self._store.drop(avatars=gone)
 
     async def place(self, made: Path, wanted: str, job: str) -> str:
-        """Copies the avatar of a job into the gallery; returns its identifier there. A second time for the same job replaces the first."""
+        """Copies the avatar of a job into the gallery; returns its identifier there. A second time for the same job replaces the first.
+
+        Raises:
+            Unprocessable: it is not to be shown.
+        """
+        await asyncio.to_thread(_admitted, made)
         async with self._changing:
             mine = [holding for holding in await self._store.holdings() if holding.job == job]
             holding = mine[0] if mine else Holding(self._free(wanted), job, job, time.time())
@@ -58,23 +67,21 @@ class Shelf:
             await self._show(holding.id)
             return holding.id
 
-    async def bring(self, announced: int | None, read: Read) -> tuple[Entry, str]:
-        """Takes an avatar file from elsewhere, if it is one; returns its entry and the key that changes it.
+    async def bring(self, announced: int | None, read: Read, accepted: str = "") -> tuple[Entry, str]:
+        """Takes an avatar file from elsewhere, if it may be shown; returns its entry and the key that changes it.
+
+        Args:
+            accepted: a signer's key that the owner believes from now on, if this file is signed by it.
 
         Raises:
+            NotAccepted: it is signed by a key that is not believed here.
             Unprocessable: it is no avatar file that can be shown.
             HeadcastError: as `disk.receive`.
         """
         part = self._folder / f".{new_id()}"
         try:
             await receive(read, announced, MAX_BYTES, part, "avatar file")
-            try:
-                card = (await asyncio.to_thread(read_avatar, part)).card
-            except BadFile as error:
-                reason = str(error).replace(f"{part.name}: ", "")
-                raise Unprocessable(f"expected an avatar file that can be used: {reason}. Import a file that Headcast wrote") from error
-            if not card.consent.valid_on(date.today()):
-                raise Unprocessable(f"the consent of the person it shows ended on {card.consent.expires}; ask them for a new one")
+            card = await asyncio.to_thread(_admitted, part, accepted)
             async with self._changing:
                 holding = Holding(self._free(card.name), new_id(), "", time.time())
                 await self._store.put(holding)
@@ -96,6 +103,18 @@ class Shelf:
             with told_if_full():
                 await asyncio.to_thread(rename_avatar, self._path(avatar), name)
             return await self._show(avatar)
+
+    async def withdraw(self, avatar: str) -> None:
+        """Refuses an avatar from now on, and every copy of it that comes back. Who may do so was asked before; `remove` is to follow.
+
+        Raises:
+            NotFound: there is none. Unavailable: it cannot be written down.
+        """
+        digest = self._gallery.entry(avatar).provenance.digest
+        try:
+            await asyncio.to_thread(KeyFolder.of().withdraw, digest, date.today())
+        except KeyProblem as error:
+            raise Unavailable(str(error)) from error
 
     async def remove(self, avatar: str) -> None:
         """Takes it out of the gallery and off everybody who wears it, and deletes the file. Who may do so was asked before."""
@@ -145,8 +164,13 @@ class Shelf:
             "origin": origin,
             "synthetic": consent.synthetic,
             "subject": consent.subject,
+            "granted_by": consent.granted_by,
             "date": consent.date,
             "expires": consent.expires,
+            "purposes": list(consent.purposes),
+            "own_driver_only": consent.own_driver_only,
+            "statement": consent.statement,
+            "signed_by": entry.provenance.whose,
             "licence": entry.card.licence,
             "created": holding.created if holding is not None else None,
             "bytes": entry.path.stat().st_size if entry.path.is_file() else 0,
@@ -164,13 +188,33 @@ class Shelf:
         return next(name for name in (base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))) if name not in taken)
 
     async def _show(self, avatar: str) -> Entry:
-        entry = await asyncio.to_thread(entry_of, self._path(avatar))
+        entry = await asyncio.to_thread(lambda: entry_of(self._path(avatar), date.today(), believed()))
         self._gallery.add(entry)
         return entry
 
     def _forget(self, avatar: str) -> None:
         if self._gallery.remove(avatar, self._folder):
-            self._take_off(avatar)
+            self._take_off(avatar, DELETED)
+
+
+def _admitted(part: Path, accepted: str = "") -> AvatarCard:
+    """The card of a file that may be shown. Raises as `Shelf.bring`."""
+    try:
+        keys = KeyFolder.of()
+        try:
+            return open_avatar(part, date.today(), known=believed()).card
+        except UnknownSigner as error:
+            if error.key != accepted:
+                raise NotAccepted(f"expected an avatar signed by somebody who is believed here: {error}", error.key) from error
+            keys.trust(error.key, f"accepted in the studio on {date.today()}")
+            return open_avatar(part, date.today(), known=believed()).card
+    except KeyProblem as error:
+        raise Unavailable(str(error)) from error
+    except NotAgreed as error:
+        raise Unprocessable(f"expected an avatar whose person agreed: {str(error).replace(f'{part.name}: ', '')}") from error
+    except BadFile as error:
+        reason = str(error).replace(f"{part.name}: ", "")
+        raise Unprocessable(f"expected an avatar file that can be used: {reason}. Import a file that Headcast wrote") from error
 
 
 def figures(run: Path) -> dict[str, Any]:
