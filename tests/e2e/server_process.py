@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from realtime.gallery import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +76,12 @@ class ServerProcess:
             self._process.wait(STOP_TIMEOUT_S)
         finally:
             self.kill()
+
+    def renderers(self) -> list[int]:
+        """Identifiers of the processes that render, one a session."""
+        assert self._process is not None
+        zygotes = psutil.Process(self._process.pid).children()
+        return [renderer.pid for zygote in zygotes for renderer in zygote.children() if renderer.status() != psutil.STATUS_ZOMBIE]
 
     def output(self) -> str:
         return self._log.read_text(errors="replace")

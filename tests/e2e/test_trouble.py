@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,21 @@ def test_a_full_server_is_tried_again(browser: Browser, small_server: ServerProc
         second.shoot(artefacts, "desktop-server-full")
         first.press("Escape")
         second.wait_phase("live")
+
+
+def test_an_avatar_whose_renderer_is_killed_comes_back(browser: Browser, small_server: ServerProcess, artefacts: Path) -> None:
+    with browser.new_page(viewport=DESKTOP) as page:
+        headcast = Headcast(page, small_server.url).go_live()
+        for attempt in range(3):  # the third renderer is made after two seconds only
+            (renderer,) = small_server.renderers()
+            os.kill(renderer, signal.SIGKILL)
+            eventually(lambda: small_server.renderers() not in ([], [renderer]) or attempt == 2, "another renderer")  # noqa: B023
+        headcast.wait_phase("restarting")
+        assert headcast.text("#status-text") == "Restarting"
+        headcast.shoot(artefacts, "desktop-restarting")
+        headcast.wait_phase("live")
+        headcast.wait_picture()
+        assert sum(url.endswith("/offer") for url in headcast.requests) == 1, "the call went on all the time"
 
 
 def test_permission_denied(make_browser: MakeBrowser, face_camera: Path, server: ServerProcess) -> None:
