@@ -134,6 +134,18 @@ def weight_path(name: str, folder: Path | None = None, manifest: Path = MANIFEST
     raise MissingAsset(f"{manifest} names no weight {name!r}")
 
 
+def installed(name: str) -> Path:
+    """The path of a file of the manifest that was fetched before. Nothing is fetched: a running server asks nobody.
+
+    Raises:
+        MissingAsset: it was not; the message says how to get it.
+    """
+    path = weights_folder() / name
+    if not path.is_file():
+        raise MissingAsset(f"{name} is not on this machine; run: python -m models.weights fetch {name}")
+    return weight_path(name)
+
+
 def _ensure(weight: Weight, folder: Path) -> Path:
     path = folder / weight.name
     if not weight.is_at(path):

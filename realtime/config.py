@@ -33,6 +33,17 @@ class Encoder(StrEnum):
     NVENC = "nvenc"
 
 
+class LockPolicy(StrEnum):
+    """Which avatars are driven by nobody but the person whom they show; synthetic people are nobody."""
+
+    OFF = "off"
+    """None."""
+    CONSENTED = "consented"
+    """Those whose consent record asks for it."""
+    ALL = "all"
+    """All."""
+
+
 class VmcShapes(StrEnum):
     """What the face is told in to a VMC receiver."""
 
@@ -149,6 +160,8 @@ class ServerConfig:
     """A session ends after so many seconds; 0: never."""
     drive: DriveMode = DriveMode.AUTO
     """How a session's avatar is driven until the page asks for another way."""
+    owner_lock: LockPolicy = LockPolicy.CONSENTED
+    """Which avatars are driven by nobody but the person whom they show."""
     head: Path | None = None
     """Head model that drivers are followed with, its regressor beside it: that of the avatars to be driven; None: the open head."""
     vmc: Endpoint | None = None

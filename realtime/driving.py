@@ -11,7 +11,7 @@ import numpy as np
 from models.head import HeadParams
 from models.rotations import to_axis_angle, to_matrix
 from realtime.confidence import SURE, Confidence, ConfidenceMeter
-from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, VideoPacket
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Lock, Motion, VideoPacket
 
 if TYPE_CHECKING:
     from models.baked import BakedAvatar
@@ -36,6 +36,10 @@ class Solver(Protocol):
 
     @property
     def focal_px(self) -> float: ...
+
+    @property
+    def jumped(self) -> bool:
+        """The face of the latest frame could not have come there from where it was: another one, perhaps."""
 
     def wear(self, profile: DriverProfile | None) -> None: ...
 
@@ -69,6 +73,20 @@ class Driver(Protocol):
         """The driver's, in the frame that was retargeted last."""
 
 
+class Door(Protocol):
+    """Lets a frame drive the avatar, or not (realtime.doorkeeper.Doorkeeper)."""
+
+    @property
+    def lock(self) -> Lock:
+        """Whether the avatar that is worn is driven."""
+
+    def wear(self, avatar: BakedAvatar) -> None: ...
+
+    def look(self, packet: VideoPacket, seen: FaceObservation, jumped: bool) -> Lock: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Wardrobe:
     """An avatar as the stages want it."""
@@ -97,7 +115,10 @@ class RefineLimits:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """One frame. `solved` are the driver's parameters (refined, where they were), in the avatar's convention where `own`; `pose` the avatar's."""
+    """One frame. `solved` are the driver's parameters (refined, where they were), in the avatar's convention where `own`; `pose` the avatar's.
+
+    Where the `lock` is shut, nothing of the driver goes further: `solved` is None, and `pose` eases to rest.
+    """
 
     observation: FaceObservation
     solved: HeadParams | None
@@ -105,6 +126,7 @@ class Driven:
     own: bool
     stage_ms: dict[str, float]
     confidence: Confidence
+    lock: Lock = Lock.OFF
 
 
 class Driving:
@@ -115,13 +137,15 @@ class Driving:
         solver: head parameters of that face; keeps state between frames.
         driver: already uses the rig of the avatar that is worn.
         clock: seconds, for the timings.
+        door: who may drive; None: anybody.
     """
 
-    def __init__(self, tracker: Tracker, solver: Solver, driver: Driver, clock: Callable[[], float]) -> None:
+    def __init__(self, tracker: Tracker, solver: Solver, driver: Driver, clock: Callable[[], float], door: Door | None = None) -> None:
         self._tracker = tracker
         self._solver = solver
         self._driver = driver
         self._clock = clock
+        self._door = door
         self._registrar: Registrar | None = None
         self._limits = RefineLimits()
         self._meter = ConfidenceMeter()
@@ -131,6 +155,18 @@ class Driving:
         self._solver.wear(worn.profile)
         self._driver.use(worn.rig)
         self._registrar = worn.registrar
+        if self._door is not None:
+            self._door.wear(worn.avatar)
+
+    @property
+    def lock(self) -> Lock:
+        """Whether the avatar is driven."""
+        return Lock.OFF if self._door is None else self._door.lock
+
+    def close(self) -> None:
+        """Forgets who drives."""
+        if self._door is not None:
+            self._door.close()
 
     def set_mode(self, mode: DriveMode) -> None:
         self._solver.set_mode(mode)
@@ -150,6 +186,9 @@ class Driving:
         observation = self._tracker.track(packet)
         tracked = self._clock()
         params = self._solver.solve(observation)
+        lock = Lock.OFF if self._door is None else self._door.look(packet, observation, self._solver.jumped)
+        if lock.shut:
+            params = None
         solved = self._clock()
         own = self._tracker.careful = self._solver.own
         stage_ms = {"track": (tracked - start) * 1e3, "solve": (solved - tracked) * 1e3}
@@ -163,7 +202,7 @@ class Driving:
         confidence = SURE if own else self._meter.look(packet.image, observation.landmarks, observation.confidence, packet.pts_s)
         pose = self._driver.retarget(params, packet.pts_s, own, confidence)
         stage_ms["retarget"] = (self._clock() - solved) * 1e3
-        return Driven(observation, params, pose, own, stage_ms, confidence)
+        return Driven(observation, params, pose, own, stage_ms, confidence, lock)
 
     def _refined(self, registrar: Registrar, packet: VideoPacket, params: HeadParams) -> HeadParams:
         height, width = packet.image.shape[:2]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from realtime.access import AccessError, digest_of_chosen, read_users
-from realtime.config import LOOPBACK_HOSTS, ConfigError, Encoder, Endpoint, IceServer, LogFormat, PortRange, ServerConfig, VmcShapes
+from realtime.config import LOOPBACK_HOSTS, ConfigError, Encoder, Endpoint, IceServer, LockPolicy, LogFormat, PortRange, ServerConfig, VmcShapes
 from realtime.hosts import IPNetwork, address_of, host_name, normal_origin
 from realtime.packets import DriveMode
 
@@ -49,6 +49,13 @@ def _drive(text: str) -> DriveMode:
         return DriveMode(text.lower())
     except ValueError:
         raise ConfigError(f"expected one of {', '.join(DriveMode)}, got {text!r}") from None
+
+
+def _lock(text: str) -> LockPolicy:
+    try:
+        return LockPolicy(text.lower())
+    except ValueError:
+        raise ConfigError(f"expected one of {', '.join(LockPolicy)}, got {text!r}") from None
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -193,6 +200,7 @@ _READERS = {
     "trust_proxy": (_network, "ADDRESS", "address or network of a proxy that says whom requests come from, repeatable"),
     "idle_timeout": (_integer(0, 86_400), "SECONDS", "end a session in which nobody moves for so long; 0: never"),
     "max_session_seconds": (_integer(0, 604_800), "SECONDS", "end a session after so long; 0: never"),
+    "owner_lock": (_lock, "WHICH", "avatars that only the person shown may drive: off, consented (those whose consent record asks for it) or all"),
     "drive": (_drive, "MODE", "auto, own (as you are, for an avatar of yourself) or relative (to your rest pose, for anybody)"),
     "head": (_file, "FILE", "head model that faces are followed with, say FLAME for avatars made with it (default: the open head)"),
     "vmc": (_endpoint, "HOST:PORT", "send the driver's motion there by the VMC protocol, over UDP, for VTuber programs; nowhere by default"),

@@ -20,6 +20,26 @@ class Tracking(StrEnum):
     """Several faces in view; the one that was followed first is still followed."""
 
 
+class Lock(StrEnum):
+    """Whether an avatar that only its own person may drive is driven (realtime.owner_lock)."""
+
+    OFF = "off"
+    """Anybody may drive it."""
+    WAITING = "waiting"
+    """Nobody was recognised yet."""
+    OPEN = "open"
+    """Its own person drives."""
+    REFUSED = "refused"
+    """Somebody else is there."""
+    UNAVAILABLE = "unavailable"
+    """This server cannot recognise anybody."""
+
+    @property
+    def shut(self) -> bool:
+        """Nothing that the driver does may be shown or sent."""
+        return self not in (Lock.OFF, Lock.OPEN)
+
+
 class DriveMode(StrEnum):
     """How the driver's parameters become the avatar's."""
 
@@ -150,3 +170,4 @@ class RenderedFrame:
     tracking: Tracking
     stage_ms: dict[str, float] = field(default_factory=dict)
     params: HeadParams | None = None
+    lock: Lock = Lock.OFF

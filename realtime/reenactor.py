@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from models.errors import MissingAsset
 from models.head import HeadModel, HeadParams, load_head
-from realtime.driving import Driving, Wardrobe
-from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, PuppetPose, RenderedFrame, Tracking, Unit, VideoPacket
+from realtime.config import LockPolicy
+from realtime.driving import Door, Driving, Wardrobe
+from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Lock, Motion, PuppetPose, RenderedFrame, Tracking, Unit, VideoPacket
 from realtime.puppet import Puppet
 
 if TYPE_CHECKING:
@@ -164,18 +165,21 @@ class StagedReenactor:
     def step(self, packet: VideoPacket) -> RenderedFrame:
         driven = self._driving.step(packet)
         if self._output is not None:
-            self._output.send(self, self._driving.motion())
+            if driven.lock.shut:
+                self._output.release(self)
+            else:
+                self._output.send(self, self._driving.motion())
         start = self._clock()
-        pose = self._puppet.apply(driven.pose)
+        pose = self._moved_by_hand(driven.pose, driven.lock)
         i420 = self._render(pose)
         stage_ms = {**driven.stage_ms, "render": (self._clock() - start) * 1e3}
-        return RenderedFrame(i420, packet.pts_s, packet.received_at, driven.observation.tracking, stage_ms, pose)
+        return RenderedFrame(i420, packet.pts_s, packet.received_at, driven.observation.tracking, stage_ms, pose, driven.lock)
 
     def placeholder(self) -> RenderedFrame:
-        start = self._clock()
-        pose = self._puppet.apply(self._worn.avatar.neutral())
+        start, lock = self._clock(), self._driving.lock
+        pose = self._moved_by_hand(self._worn.avatar.neutral(), lock)
         i420 = self._render(pose)
-        return RenderedFrame(i420, 0.0, 0.0, Tracking.LOST, {"render": (self._clock() - start) * 1e3}, pose)
+        return RenderedFrame(i420, 0.0, 0.0, Tracking.LOST, {"render": (self._clock() - start) * 1e3}, pose, lock)
 
     def set_pose(self, pose: PuppetPose) -> None:
         self._puppet.take(pose)
@@ -205,7 +209,12 @@ class StagedReenactor:
     def close(self) -> None:
         if self._output is not None:
             self._output.release(self)
+        self._driving.close()
         self._renderer.close()
+
+    def _moved_by_hand(self, pose: HeadParams, lock: Lock) -> HeadParams:
+        """A locked avatar is not: whoever holds the sliders may be anybody."""
+        return pose if lock.shut else self._puppet.apply(pose)
 
     def _render(self, params: HeadParams) -> NDArray[np.uint8]:
         """A picture of its own: the encoder still reads the last one while the next is rendered."""
@@ -222,6 +231,7 @@ class StageFactory:
         mode: how a session is driven until it asks for another way.
         output: gets the drivers' motion too.
         head_file: the head model that drivers are solved with; its regressor lies beside it.
+        lock: which avatars are driven by their own persons only.
     """
 
     def __init__(
@@ -232,6 +242,7 @@ class StageFactory:
         mode: DriveMode = DriveMode.AUTO,
         output: MotionOutput | None = None,
         head_file: Path = HEAD,
+        lock: LockPolicy = LockPolicy.CONSENTED,
     ) -> None:
         self._load = load
         self._default_id = default_id
@@ -239,6 +250,7 @@ class StageFactory:
         self._mode = mode
         self._output = output
         self._head_file = head_file
+        self._lock = lock
         self._head: HeadModel | None = None
 
     def warm(self) -> None:
@@ -249,7 +261,7 @@ class StageFactory:
         """
         from models.registration import features
 
-        reenactor = self.create(self._default_id)
+        reenactor = self._create(self._default_id, None)
         reenactor.step(VideoPacket(np.zeros((480, 640, 3), np.uint8), 0.0, 0.0))
         reenactor.placeholder()
         reenactor.close()
@@ -257,19 +269,24 @@ class StageFactory:
         features(np.zeros((8, 8, 3), np.uint8), np.zeros((1, 2), np.float32))
 
     def create(self, avatar_id: str) -> StagedReenactor:
+        from realtime.doorkeeper import Doorkeeper
+
+        return self._create(avatar_id, Doorkeeper(self._lock))
+
+    def _create(self, avatar_id: str, door: Door | None) -> StagedReenactor:
         from realtime.renderer import AvatarRenderer
 
         worn = self._fetch(avatar_id)
-        return StagedReenactor(self._driving(worn), AvatarRenderer(worn.avatar, self._size), worn, self._fetch, output=self._output)
+        return StagedReenactor(self._driving(worn, door), AvatarRenderer(worn.avatar, self._size), worn, self._fetch, output=self._output)
 
     def close(self) -> None:
         """Nothing is left: every reenactor is closed by whoever drives it."""
 
     def driving(self, avatar_id: str) -> Driving:
-        """Only what moves that avatar, without showing it."""
-        return self._driving(self._fetch(avatar_id))
+        """Only what moves that avatar, whoever drives, without showing it."""
+        return self._driving(self._fetch(avatar_id), None)
 
-    def _driving(self, worn: Wardrobe) -> Driving:
+    def _driving(self, worn: Wardrobe, door: Door | None) -> Driving:
         from models.landmarker import FaceLandmarker
         from realtime.retarget import Retargeter
         from realtime.subject import SubjectSolver
@@ -278,7 +295,7 @@ class StageFactory:
         head = self._read_head()
         solver = SubjectSolver(head, self._mode, regressor=regressor_of(self._head_file))
         driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
-        driving = Driving(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, time.perf_counter)
+        driving = Driving(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, time.perf_counter, door)
         driving.wear(worn)
         return driving
 

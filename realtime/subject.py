@@ -112,6 +112,11 @@ class SubjectSolver:
         """Whether the avatar's own person drives, as far as is known."""
         return self._own
 
+    @property
+    def jumped(self) -> bool:
+        """The face of the latest frame could not have come there from where it was: another one, perhaps."""
+        return self._plausibility.jumped
+
     def wear(self, profile: DriverProfile | None) -> None:
         """Another avatar; `profile` of its own person, None or another head's: there is nobody to be known."""
         usable = profile is not None and profile.head == self._head.name and len(profile.identity) <= len(self._head.identity)

@@ -47,6 +47,7 @@ class Stages:
         return Wardrobe(avatar_id, Avatar(avatar_id), f"rig of {avatar_id}")  # type: ignore[arg-type]
 
     focal_px = 100.0
+    jumped = False
 
     def wear(self, profile: DriverProfile | None) -> None:
         self.log.append(("wear", profile))

@@ -136,6 +136,7 @@ def test_a_wheel_for_another_python_and_platform_is_read_too(tmp_path: Path, she
 
 
 def test_the_repository_s_manifest() -> None:
-    landmarker, segmenter = weights.read_manifest()
+    landmarker, segmenter, recogniser = weights.read_manifest()
     assert (landmarker.name, landmarker.size, len(landmarker.sources)) == ("face_landmarker.task", 3_758_596, 2)
     assert (segmenter.name, segmenter.size, len(segmenter.sources)) == ("selfie_segmentation.tflite", 249_505, 2)
+    assert (recogniser.name, recogniser.size, len(recogniser.sources)) == ("face_recognition_sface_2021dec.onnx", 38_696_353, 2)
