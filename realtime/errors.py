@@ -63,6 +63,14 @@ class Forbidden(HeadcastError):
     title = "Forbidden"
 
 
+class RoleLacking(Forbidden):
+    """May be done by others, not in the role of whoever asks (RFC 6750, section 3.1)."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="Headcast", error="insufficient_scope"'}
+
+
 class NotFound(HeadcastError):
     status = 404
     title = "Not found"

@@ -1,6 +1,6 @@
 """The gate before every request: is this server meant, does a page of its own ask, who is it, may they, and not too often?
 
-    GET  /whoami            {"name", "role", "login"}: whether there is a login that can be ended
+    GET  /whoami            {"name", "role", "login"}: whether there is a login that can be ended; 204 for those who are nobody yet
     POST /login {"token"}   a cookie for browsers, which page scripts cannot read and other sites' pages do not send
     POST /logout
 
@@ -22,7 +22,7 @@ from aiohttp.typedefs import Middleware
 from realtime.access import EVERYBODY, People, Person, Role
 from realtime.bodies import json_object
 from realtime.config import LOOPBACK_HOSTS, ServerConfig
-from realtime.errors import BadRequest, Forbidden, MisdirectedRequest, TooManyRequests, Unauthorized
+from realtime.errors import BadRequest, Forbidden, MisdirectedRequest, RoleLacking, TooManyRequests, Unauthorized
 from realtime.headers import add_security_headers
 from realtime.hosts import Hosts, Passed, normal_origin, passed_on
 from realtime.logins import LIFETIME_S, Logins
@@ -38,7 +38,7 @@ FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 CORS_METHODS = "GET, POST, PATCH, DELETE"
 CORS_HEADERS = "Authorization, Avatar-Keys, Content-Type, If-Match, If-None-Match"
 CORS_SECONDS = "600"
-_PERSON = web.RequestKey("person", Person)
+PERSON = web.RequestKey("person", Person)
 _LOGIN = web.RequestKey("login", str)
 """The secret of the login that was used."""
 _PASSED = web.RequestKey("passed", Passed)
@@ -48,7 +48,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def person_of(request: web.Request) -> Person:
     """Who asks, once the gate has let them in."""
-    return request[_PERSON]
+    return request[PERSON]
 
 
 class Gate:
@@ -150,7 +150,7 @@ class Gate:
             if rule.role is not None and not (rule.near and self._is_near(request, passed)):
                 self._show_login(request)
             return
-        request[_PERSON] = person
+        request[PERSON] = person
         if login is not None:
             request[_LOGIN] = login
         if rule.role is not None and not person.role.covers(rule.role):
@@ -204,17 +204,18 @@ class Gate:
         raise Unauthorized("say who you are: Authorization: Bearer TOKEN, or sign in at /login")
 
     def _refuse(self, request: web.Request, needed: Role, person: Person) -> None:
-        """Raises Forbidden; web.HTTPSeeOther: to what a viewer may see instead of the start page."""
+        """Raises RoleLacking; web.HTTPSeeOther: to what a viewer may see instead of the start page."""
         if self._page(request) == START_PAGE:
             raise web.HTTPSeeOther("../" * (request.path.count("/") - 1) + VIEWERS_START_PAGE)
-        raise Forbidden(f"this needs the role {needed}, and yours is {person.role}: ask the owner of this server")
+        raise RoleLacking(f"this needs the role {needed}, and yours is {person.role}: ask the owner of this server")
 
     def _charge(self, rule: Rule, client: str) -> None:
         if rule.cost is not None and (wait_s := self._limiters[rule.cost].take(client, self._clock())) > 0:
             raise TooManyRequests(f"too many {rule.cost} at once; slow down", math.ceil(wait_s))
 
     async def _whoami(self, request: web.Request) -> web.Response:
-        return self._told(person_of(request), request.get(_LOGIN) is not None)
+        person = request.get(PERSON)
+        return web.Response(status=204) if person is None else self._told(person, request.get(_LOGIN) is not None)
 
     async def _log_in(self, request: web.Request) -> web.Response:
         token = (await json_object(request, "token")).get("token")

@@ -1,5 +1,6 @@
 /** One WebRTC connection: the camera's track up, the avatar's down, the control channel beside them. */
 
+import { toLogin } from './account.js';
 import { ControlChannel } from './control.js';
 import { fetchIceServers } from './ice.js';
 
@@ -222,6 +223,8 @@ async function postOffer(offer) {
   }
   if (response.ok) return { answer: await response.json(), tag: response.headers.get('ETag') ?? '' };
   const problem = await response.json().catch(() => ({}));
+  if (response.status === 401) toLogin();
+  if (response.status === 429) throw new ConnectError('limited', { retryAfter: Number(response.headers.get('Retry-After')) || RETRY_AFTER_S });
   if (response.status === 503) throw new ConnectError('full', { retryAfter: Number(response.headers.get('Retry-After')) || RETRY_AFTER_S });
   if (response.status >= 500) throw new ConnectError('unreachable', { detail: problem.detail });
   throw new ConnectError(null, { detail: problem.detail ?? problem.title });

@@ -57,6 +57,7 @@ const WAITS = {
   lost: { label: 'Disconnected', title: 'Connection lost', text: 'Your camera stays on and the page connects again by itself.', icon: 'plug' },
   unreachable: { label: 'Unreachable', title: 'The server does not answer', text: 'Check that it is running and that you are on the same network.', icon: 'plug' },
   full: { label: 'Server full', title: 'The server is full', text: 'All places are taken. The page tries again by itself as soon as it may.', icon: 'people' },
+  limited: { label: 'Too many tries', title: 'Too many tries at once', text: 'The server asks for a pause. The page tries again by itself.', icon: 'plug' },
   blocked: { label: 'No video path', title: 'No video gets through', text: 'The server answers, but a firewall or VPN seems to block the video (UDP).', icon: 'plug' },
 };
 

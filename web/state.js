@@ -3,7 +3,7 @@
  *
  * @typedef {'idle'|'asking'|'connecting'|'warming'|'live'|'paused'|'restarting'|'waiting'|'error'} Phase
  * @typedef {'ok'|'lost'|'multiple'} Tracking
- * @typedef {'lost'|'unreachable'|'full'|'blocked'} WaitReason why the page waits before it connects again
+ * @typedef {'lost'|'unreachable'|'full'|'limited'|'blocked'} WaitReason why the page waits before it connects again
  * @typedef {import('./sources.js').Source} Source
  * @typedef {{kind: string, detail?: string}} Problem what ended the session; `kind` is a key of `messages.js`
  * @typedef {{phase: Phase, source: Source, tracking: Tracking, problem: Problem|null, wait: {reason: WaitReason, seconds: number}|null}} State

@@ -9,6 +9,7 @@
  *   bytes: number, thumbnail: string, yours: boolean, fetchable: boolean, licence: string, figures?: any, video?: boolean}} Avatar
  */
 
+import { toLogin } from './account.js';
 import { FAILURES } from './studio-texts.js';
 
 /** What the server refused, in its words; status 0: it did not answer. */
@@ -27,6 +28,7 @@ function sentence(words) {
 
 /** @param {Response} response @returns {Promise<never>} */
 async function refuse(response) {
+  if (response.status === 401) toLogin();
   const problem = await response.json().catch(() => ({}));
   throw new Refusal(problem.detail ?? `${response.status} ${response.statusText}`, response.status);
 }

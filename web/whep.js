@@ -1,5 +1,6 @@
 /** Watches one session over WHEP for as long as it is wanted: connects again whenever the session, or the server, comes back. */
 
+import { toLogin } from './account.js';
 import { fetchIceServers } from './ice.js';
 
 const RETRY_MS = 1000;
@@ -86,6 +87,7 @@ export class Watcher {
         body: peer.localDescription?.sdp,
         signal: AbortSignal.timeout(POST_MS),
       });
+      if (response.status === 401) toLogin();
       if (response.status !== 201) return;
       this.#resource = response.headers.get('Location');
       await peer.setRemoteDescription({ type: 'answer', sdp: await response.text() });

@@ -1,0 +1,484 @@
+"""Who may enter, over HTTP: tokens, roles, logins, names of the server, origins, rates, headers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, CookieJar, web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from yarl import URL
+
+from realtime.access import EVERYBODY, Person, Role, User, digest, new_token, write_users
+from realtime.gate import COOKIE, PERSON
+from realtime.hosts import own_names
+from realtime.permissions import ALLOWANCES, Cost, rule_of
+from realtime.sessions import Sessions
+from realtime.signaling import SESSIONS, build_application
+from realtime.studio.http import keys_of
+from realtime.worker import Worker
+from tests import fakes
+from tests.peers import calling
+from tests.serving import ROOT
+from tests.studios import studio_client
+from tests.whip_client import NAME, OFFER, offering
+
+TOKENS = {role: new_token() for role in Role}
+ANNA, VERA = TOKENS[Role.PUPPETEER], TOKENS[Role.VIEWER]
+OWNER = TOKENS[Role.OWNER]
+Client = TestClient[web.Request, web.Application]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@asynccontextmanager
+async def guarded(users: Path | None = None, **changes: Any) -> AsyncIterator[Client]:
+    """A client of a server with an owner's token, which keeps cookies as a browser does."""
+    config = fakes.config(**({"size": 128, "token": digest(OWNER), "users": users} | changes))
+    worker = fakes.started_worker(fakes.FakeFactory(128))
+    sessions = Sessions(config, worker)
+    server = TestServer(build_application(sessions, fakes.gallery("ada", "bo"), ROOT / "web"))
+    try:
+        async with TestClient(server, cookie_jar=CookieJar(unsafe=True)) as client:
+            yield client
+    finally:
+        await sessions.aclose()
+        worker.close()
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    path = tmp_path / "users.json"
+    write_users(path, [User("anna", Role.PUPPETEER, digest(ANNA)), User("vera", Role.VIEWER, digest(VERA))])
+    return path
+
+
+@pytest.fixture
+async def client(users: Path) -> AsyncIterator[Client]:
+    async with guarded(users) as client:
+        yield client
+
+
+@pytest.fixture
+async def open_client() -> AsyncIterator[Client]:
+    """Of a server that nobody said who may enter."""
+    async with guarded(token=None) as client:
+        yield client
+
+
+async def detail(response: ClientResponse, status: int) -> str:
+    assert response.status == status, await response.text()
+    assert response.content_type == "application/problem+json"
+    return str((await response.json())["detail"])
+
+
+async def sign_in(client: Client, token: str, **headers: str) -> ClientResponse:
+    return await client.post("/login", json={"token": token}, headers=headers)
+
+
+def own_origin(client: Client) -> str:
+    return f"http://127.0.0.1:{client.port}"
+
+
+async def test_without_a_token_everybody_on_this_machine_is_the_owner(open_client: Client) -> None:
+    assert await (await open_client.get("/whoami")).json() == {"name": "everybody", "role": "owner", "login": False}
+    for path in ("/", "/avatars", "/ice-servers", "/studio.html", "/metrics"):
+        assert (await open_client.get(path)).status == 200
+    assert (await open_client.get("/avatars", headers=bearer("whatever"))).status == 200, "nobody asks for it"
+
+
+async def test_strangers_are_told_how_to_enter(client: Client) -> None:
+    for method, path in (
+        ("GET", "/avatars"),
+        ("POST", "/offer"),
+        ("POST", "/whip/ada"),
+        ("POST", f"/whep/{NAME}"),
+        ("GET", "/ice-servers"),
+        ("GET", "/qr.svg"),
+    ):
+        response = await client.request(method, path)
+        assert "say who you are" in await detail(response, 401)
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="Headcast"'
+    assert (await client.delete("/sessions/nobody-knows")).status == 401, "nor which sessions there are"
+    assert (await client.get("/whoami")).status == 204
+
+
+async def test_pages_lead_to_the_login_and_back(client: Client) -> None:
+    for path, login, back in (
+        ("/", "login", ""),
+        ("/studio.html", "login", "studio.html"),
+        (f"/obs/{NAME}?background=%2300ff00", "../login", f"obs/{NAME}?background=%2300ff00"),
+        ("/static/call.html", "../login", "static/call.html"),
+    ):
+        response = await client.get(path, allow_redirects=False)
+        location = URL(response.headers["Location"])
+        assert (response.status, location.path, dict(location.query)) == (303, login, {"next": back}), path
+    response = await client.session.get(URL(f"{own_origin(client)}//evil.example/x.html", encoded=True), allow_redirects=False)
+    assert URL(response.headers["Location"]) == URL("../../login?next=evil.example/x.html"), "within this server, and so is what comes after"
+    page = await client.get("/login")
+    assert page.status == 200
+    assert 'autocomplete="current-password"' in await page.text()
+
+
+async def test_what_needs_no_token(client: Client) -> None:
+    for path in ("/healthz", "/login", "/login.html", "/style.css", "/login.js", "/account.js", "/icon.svg"):
+        assert (await client.get(path)).status == 200, path
+    assert (await client.get("/readyz")).status in (200, 503)
+    assert (await client.options("/whip/ada")).status == 200
+
+
+async def test_metrics_are_for_the_owner_and_for_programs_of_this_machine(client: Client) -> None:
+    assert (await client.get("/metrics")).status == 200
+    for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
+        assert (await client.get("/metrics", headers={header: "203.0.113.7"})).status == 401, "a proxy's client is not of this machine"
+    assert (await client.get("/metrics", headers={"X-Forwarded-For": "203.0.113.7", **bearer(OWNER)})).status == 200
+    for token in (ANNA, VERA):
+        assert "needs the role owner" in await detail(await client.get("/metrics", headers=bearer(token)), 403)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "lowest"),
+    [
+        ("GET", "/avatars", Role.VIEWER),
+        ("GET", "/avatars/ada/thumbnail", Role.VIEWER),
+        ("GET", "/ice-servers", Role.VIEWER),
+        ("GET", "/sessions/nobody-knows/stats", Role.VIEWER),
+        ("GET", "/watch.html", Role.VIEWER),
+        ("GET", f"/obs/{NAME}", Role.VIEWER),
+        ("POST", f"/whep/{NAME}", Role.VIEWER),
+        ("DELETE", "/sessions/nobody-knows/viewers/nobody", Role.VIEWER),
+        ("POST", "/offer", Role.PUPPETEER),
+        ("POST", "/whip/ada", Role.PUPPETEER),
+        ("PATCH", "/sessions/nobody-knows", Role.PUPPETEER),
+        ("DELETE", "/sessions/nobody-knows", Role.PUPPETEER),
+        ("GET", "/studio.html", Role.PUPPETEER),
+        ("GET", "/qr.svg", Role.PUPPETEER),
+        ("GET", "/avatars/ada/export", Role.PUPPETEER),
+        ("PUT", "/whip/ada", Role.OWNER),
+    ],
+)
+async def test_each_role_may_do_what_it_may(client: Client, method: str, path: str, lowest: Role) -> None:
+    for role, token in TOKENS.items():
+        response = await client.request(method, path, headers=bearer(token))
+        if role.covers(lowest):
+            assert response.status not in (401, 429), (role, response.status)
+            assert response.status != 403 or "role" not in await response.text()
+        else:
+            assert f"needs the role {lowest}, and yours is {role}" in await detail(response, 403)
+            assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+
+
+async def test_every_route_has_a_rule_of_its_own(tmp_path: Path) -> None:
+    """What nobody thought of is the owner's: a new route must be added to realtime/permissions.py, or to what is meant to be the owner's here."""
+    async with studio_client(tmp_path) as studio:
+        routes = {(route.method, route.resource.canonical) for route in studio.http.app.router.routes() if route.resource is not None}
+    owners = {route for route in routes if rule_of(*route, "index.html").role is Role.OWNER and route[0] != "*"}
+    assert owners == {("GET", "/metrics"), ("HEAD", "/metrics")}
+    assert len(routes) > 50
+
+
+async def test_a_viewer_may_watch_but_not_say_how_it_looks(client: Client) -> None:
+    async with offering("sendonly") as camera, offering("recvonly") as viewer:
+        response = await client.post(f"/whip/ada?session={NAME}", data=camera.sdp, headers=OFFER | bearer(ANNA))
+        assert response.status == 201
+        watched = await client.post(f"/whep/{NAME}?avatar=bo", data=viewer.sdp, headers=OFFER | bearer(VERA))
+        assert watched.status == 201
+        await camera.accept(await response.text())
+        assert (await (await client.get(f"/sessions/{NAME}/stats", headers=bearer(VERA))).json())["avatar"] == "ada"
+        assert (await client.delete(f"/sessions/{NAME}", headers=bearer(VERA))).status == 403
+        assert (await client.delete(watched.headers["Location"], headers=bearer(VERA))).status == 200
+        again = await client.post(f"/whep/{NAME}?avatar=bo", data=viewer.sdp, headers=OFFER | bearer(ANNA))
+        assert again.status == 201
+
+
+async def test_a_session_knows_the_role_of_who_opened_it(client: Client) -> None:
+    async with calling() as peer, offering("sendonly") as camera:
+        answer = await (await client.post("/offer", json={"sdp": peer.sdp, "type": "offer"}, headers=bearer(ANNA))).json()
+        await client.post(f"/whip/ada?session={NAME}", data=camera.sdp, headers=OFFER | bearer(OWNER))
+        sessions = client.app[SESSIONS]
+        assert [sessions.get(id).role for id in (answer["session_id"], NAME)] == [Role.PUPPETEER, Role.OWNER]
+
+
+async def test_a_viewer_begins_on_a_page_of_their_own(client: Client) -> None:
+    response = await client.get("/", headers=bearer(VERA), allow_redirects=False)
+    assert (response.status, response.headers["Location"]) == (303, "viewer.html")
+    assert (await client.get("/viewer.html", headers=bearer(VERA))).status == 200
+
+
+@pytest.mark.parametrize("value", ["Bearer ", "Bearer nonsense", "bearer nonsense", "Bearer a b", "Bearer \u00e9"])
+async def test_a_wrong_token(client: Client, value: str) -> None:
+    response = await client.get("/avatars", headers={"Authorization": value})
+    assert "not known here" in await detail(response, 401)
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="Headcast", error="invalid_token"'
+    assert "nonsense" not in await response.text()
+
+
+async def test_a_token_counts_in_the_header_only(client: Client) -> None:
+    for path in (f"/avatars?access_token={OWNER}", f"/avatars?token={OWNER}"):
+        assert (await client.get(path)).status == 401
+    assert (await client.get("/avatars", headers={"Authorization": f"Basic {OWNER}"})).status == 401
+
+
+async def test_a_wrong_token_is_no_better_where_none_is_needed(client: Client) -> None:
+    assert (await client.get("/healthz", headers=bearer("nonsense"))).status == 401, "or tokens could be tried there without an end"
+
+
+async def test_sign_in_and_out(client: Client) -> None:
+    assert "not known here" in await detail(await sign_in(client, "nonsense"), 401)
+    response = await sign_in(client, f" {ANNA} ")
+    assert await response.json() == {"name": "anna", "role": "puppeteer", "login": True}
+    cookie = response.headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie, "it came unencrypted"
+    assert ANNA not in cookie
+    assert digest(ANNA) not in cookie
+    assert await (await client.get("/whoami")).json() == {"name": "anna", "role": "puppeteer", "login": True}
+    assert (await client.get("/")).status == 200
+    assert (await client.get("/metrics", headers={"Via": "x"})).status == 403
+    secret = response.cookies[COOKIE].value
+    assert (await client.post("/logout", headers={"Origin": own_origin(client)})).status == 204
+    assert (await client.get("/avatars")).status == 401
+    assert (await client.get("/avatars", cookies={COOKIE: secret})).status == 401, "it is over on the server, not only forgotten by the browser"
+
+
+@pytest.mark.parametrize("body", [{}, {"token": 5}, {"token": ""}, []])
+async def test_a_login_that_cannot_be_read(client: Client, body: object) -> None:
+    assert "expected" in await detail(await client.post("/login", json=body), 400)
+
+
+async def test_a_removed_user_is_out_at_once(client: Client, users: Path) -> None:
+    await sign_in(client, ANNA)
+    assert (await client.get("/avatars")).status == 200
+    write_users(users, [User("vera", Role.VIEWER, digest(VERA))])
+    assert (await client.get("/avatars")).status == 401
+    assert (await client.get("/avatars", headers=bearer(ANNA))).status == 401
+    assert (await client.get("/avatars", headers=bearer(VERA))).status == 200
+    users.write_text("broken")
+    assert (await client.get("/avatars", headers=bearer(VERA))).status == 401
+    assert (await client.get("/avatars", headers=bearer(OWNER))).status == 200
+
+
+async def test_what_a_cookie_allows_needs_a_page_of_this_server(client: Client) -> None:
+    await sign_in(client, OWNER)
+    own = own_origin(client)
+    for headers, status in (
+        ({}, 403),
+        ({"Sec-Fetch-Site": "none"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": own, "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": own}, 404),
+        ({"Sec-Fetch-Site": "same-origin"}, 404),
+        ({"Origin": own, "Sec-Fetch-Site": "same-origin"}, 404),
+    ):
+        assert (await client.delete("/sessions/nobody-knows", headers=headers)).status == status, headers
+    assert (await client.delete("/sessions/nobody-knows", headers=bearer(OWNER))).status == 404, "a program has no page"
+    assert (await client.get("/avatars", headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+    linked = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert (await client.get("/", headers=linked)).status == 200, "a link"
+    assert (await client.get("/avatars/ada/export", headers=linked)).status == 403, "but not to what costs"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:{port}", 200),
+        ("localhost:{port}", 200),
+        ("LOCALHOST", 200),
+        ("localhost.", 200),
+        ("avatar.localhost:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("127.1.2.3", 200),
+        ("evil.example", 421),
+        ("evil.example:{port}", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("203.0.113.7", 421),
+        ("0.0.0.0", 421),
+        ("localhost@evil.example", 421),
+        ("localhost:port", 421),
+        ("", 421),
+    ],
+)
+async def test_a_server_answers_to_its_own_names_only(open_client: Client, host: str, status: int) -> None:
+    response = await open_client.get("/avatars", headers={"Host": host.format(port=open_client.port)})
+    assert response.status == status
+    if status == 421:
+        assert "--allowed-host" in await detail(response, 421)
+        assert response.headers["Content-Security-Policy"]
+
+
+async def test_names_of_the_machine_and_those_on_the_list() -> None:
+    async with guarded(host="0.0.0.0", allowed_hosts=("headcast.example.org",), public_ips=("203.0.113.7",)) as client:
+        for name in (*own_names(), "headcast.example.org", "203.0.113.7:5000"):
+            assert (await client.get("/healthz", headers={"Host": name})).status in (200, 503), name
+        assert (await client.get("/healthz", headers={"Host": "other.example.org"})).status == 421
+
+
+async def test_an_offer_of_another_sites_page_is_refused(open_client: Client) -> None:
+    async with calling() as peer:
+        body = {"sdp": peer.sdp, "type": "offer"}
+        for origin in (
+            "https://evil.example",
+            "null",
+            f"https://127.0.0.1:{open_client.port}",
+            "http://127.0.0.1:1",
+            "http://127.0.0.1.evil.example",
+            "file://",
+        ):
+            assert "another site" in await detail(await open_client.post("/offer", json=body, headers={"Origin": origin}), 403)
+        simple = {"Origin": "https://evil.example", "Content-Type": "application/sdp"}
+        assert (await open_client.post("/whip/ada", data=peer.sdp, headers=simple)).status == 403
+        assert (await open_client.post("/offer", json=body, headers={"Origin": own_origin(open_client)})).status == 200
+        assert (await (await open_client.get("/readyz")).json())["sessions"] == 1
+
+
+async def test_rebinding_a_name_to_this_machine_opens_nothing(open_client: Client) -> None:
+    """The page's own name is in Host and Origin alike, and the browser says same-origin."""
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}
+    for method, path in (("GET", "/"), ("GET", "/avatars"), ("POST", "/offer"), ("GET", "/healthz"), ("GET", "/metrics"), ("POST", "/login")):
+        assert (await open_client.request(method, path, headers=rebound)).status == 421
+
+
+async def test_sites_on_the_list_may_ask_with_a_token() -> None:
+    async with guarded(allowed_origins=("https://studio.example",)) as client:
+        origin = {"Origin": "https://studio.example", "Sec-Fetch-Site": "cross-site"}
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+        preflight = await client.options("/offer", headers=origin | asked)
+        assert preflight.status == 204
+        assert preflight.headers["Access-Control-Allow-Origin"] == "https://studio.example"
+        assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+        assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
+        assert (await client.options("/offer", headers={"Origin": "https://evil.example"} | asked)).status == 403
+        assert (await client.options("/offer", headers={"Origin": own_origin(client)} | asked)).status == 403
+        allowed = await client.get("/avatars", headers=origin | bearer(OWNER))
+        assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"], allowed.headers["Vary"]) == (200, "https://studio.example", "Origin")
+        assert "Location" in allowed.headers["Access-Control-Expose-Headers"]
+        refused = await client.get("/avatars", headers=origin)
+        assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (401, "https://studio.example"), "so that its page can read why"
+        await sign_in(client, OWNER)
+        assert (await client.get("/avatars", headers=origin)).status == 401, "a cookie is for this server's own pages"
+        assert "Access-Control-Allow-Origin" not in (await client.get("/avatars")).headers
+        assert "Access-Control-Allow-Credentials" not in allowed.headers
+
+
+async def test_a_proxy_that_nobody_spoke_of_opens_nothing(open_client: Client) -> None:
+    for header in ("X-Forwarded-For", "Forwarded"):
+        assert "reached through a proxy" in await detail(await open_client.get("/avatars", headers={header: "203.0.113.7"}), 403)
+
+
+async def test_a_proxy_that_is_believed() -> None:
+    async with guarded(trust_proxy=(ip_network("127.0.0.1"),), allowed_hosts=("headcast.example.org",)) as client:
+        there = {"Host": "headcast.example.org", "X-Forwarded-For": "198.51.100.1, 203.0.113.7", "X-Forwarded-Proto": "https"}
+        response = await client.post("/login", json={"token": OWNER}, headers=there | {"Origin": "https://headcast.example.org"})
+        assert response.status == 200
+        assert "Secure" in response.headers["Set-Cookie"]
+        assert response.headers["Set-Cookie"].startswith("__Host-headcast=")
+        assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert (await client.get("/metrics", headers=there)).status == 401
+        for _ in range(8):
+            assert (await client.get("/avatars", headers=there | bearer("nonsense"))).status == 401
+        assert (await client.get("/avatars", headers=there | bearer(OWNER))).status == 429
+        elsewhere = there | {"X-Forwarded-For": "203.0.113.7, 198.51.100.1"}
+        assert (await client.get("/avatars", headers=elsewhere | bearer(OWNER))).status == 200, "the last one is who the proxy saw"
+
+
+async def test_wrong_tokens_cost_time(client: Client) -> None:
+    for _ in range(8):
+        assert (await sign_in(client, "nonsense")).status == 401
+    response = await sign_in(client, OWNER)
+    assert "too many wrong tokens" in await detail(response, 429)
+    assert int(response.headers["Retry-After"]) >= 1
+    assert (await client.get("/avatars", headers=bearer(OWNER))).status == 429, "nor by another door"
+    assert (await client.get("/login")).status == 200
+
+
+async def test_an_offer_flood_is_refused_and_others_are_served(client: Client) -> None:
+    statuses = [(await client.post("/offer", json={"sdp": "v=0", "type": "offer"}, headers=bearer(ANNA))).status for _ in range(200)]
+    assert set(statuses) == {422, 429}
+    assert 200 - statuses.count(429) <= ALLOWANCES[Cost.OFFER].burst + 40
+    refused = await client.post("/offer", json={"sdp": "v=0", "type": "offer"}, headers=bearer(ANNA))
+    assert int(refused.headers["Retry-After"]) >= 1
+    async with calling() as peer:
+        assert (await client.post("/offer", json={"sdp": peer.sdp, "type": "offer"}, headers=bearer(OWNER))).status == 200
+
+
+async def test_qr_codes_and_exports_are_not_drawn_without_an_end(open_client: Client) -> None:
+    statuses = [(await open_client.get("/qr.svg")).status for _ in range(100)]
+    assert statuses[0] == 400
+    assert statuses[-1] == 429
+    assert (await open_client.get("/avatars")).status == 200
+
+
+async def test_every_answer_has_the_headers(client: Client) -> None:
+    answers = [
+        await client.get("/login"),
+        await client.get("/style.css"),
+        await client.get("/", allow_redirects=False),
+        await client.get("/avatars"),
+        await client.get("/avatars", headers=bearer(OWNER)),
+        await client.get("/avatars/ada/thumbnail", headers=bearer(OWNER)),
+        await client.get("/nothing.css"),
+        await client.put("/offer", headers=bearer(OWNER)),
+        await client.get("/healthz", headers={"Host": "evil.example"}),
+        await client.post("/offer", data=b"x" * 100_000, headers={"Content-Type": "application/json", **bearer(OWNER)}),
+        await client.get("/metrics"),
+    ]
+    assert {answer.status for answer in answers} >= {200, 303, 401, 404, 405, 413, 421}
+    for answer in answers:
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+        assert policy["default-src"] == policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+        assert answer.headers["Cross-Origin-Opener-Policy"] == answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cache-Control"] in ("no-cache", "no-store")
+        assert answer.headers["Server"] == "Headcast"
+        assert "Strict-Transport-Security" not in answer.headers
+
+
+async def test_neither_tokens_nor_addresses_are_logged(users: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with guarded(users) as client:
+        await sign_in(client, OWNER)
+        await sign_in(client, "nonsense-token-0123456789")
+        await client.get("/avatars", headers=bearer("nonsense-token-0123456789"))
+        await client.post("/offer", json={"sdp": "v=0", "type": "offer"}, headers=bearer(ANNA))
+        cookie = next(iter(client.session.cookie_jar)).value
+    ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("realtime", "headcast")))
+    for secret in (OWNER, ANNA, digest(OWNER), digest(ANNA), cookie, "nonsense-token", "127.0.0.1"):
+        assert secret not in ours
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"insecure": True, "token": None, "host": "0.0.0.0"}, "EVERYBODY"),
+        ({"host": "0.0.0.0"}, "travel unencrypted"),
+        ({"host": "0.0.0.0", "cert_file": Path("x")}, ""),
+        ({}, ""),
+        ({"token": None}, ""),
+    ],
+)
+def test_how_open_a_server_is_is_said_when_it_starts(changes: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture) -> None:
+    build_application(Sessions(fakes.config(**({"token": digest(OWNER)} | changes)), Worker(fakes.FakeFactory())), fakes.gallery(), ROOT / "web")
+    assert bool(caplog.records) == bool(words)
+    assert words in caplog.text
+
+
+async def test_the_owner_holds_every_key_of_the_studio() -> None:
+    request = make_mocked_request("GET", "/", headers={"Avatar-Keys": "one two"})
+    for person, holds in ((Person("owner", Role.OWNER), True), (Person("anna", Role.PUPPETEER), False), (EVERYBODY, False)):
+        request[PERSON] = person
+        assert ("three" in keys_of(request)) is holds
+        assert "one" in keys_of(request)
