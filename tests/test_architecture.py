@@ -43,7 +43,7 @@ ONLY_IN = {
     "onnxruntime": {"models/onnx_session.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py", "worker.py"}
+MAY_USE_ASYNCIO = {"fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py"}
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 
@@ -94,6 +94,8 @@ def test_the_realtime_ladder_only_goes_down() -> None:
 def test_no_asyncio_below_the_worker() -> None:
     for path in (ROOT / "realtime").glob("*.py"):
         assert path.name in MAY_USE_ASYNCIO or "asyncio" not in imports(path), path.name
+    for path in (ROOT / "realtime" / "renderers").glob("*.py"):
+        assert "asyncio" not in imports(path), path.name
     for path in (ROOT / "realtime" / "virtualcam").glob("*.py"):
         assert path.name == "remote.py" or "asyncio" not in imports(path), path.name
 
