@@ -12,7 +12,7 @@ from models.baked import BakedAvatar
 from models.head import HeadParams
 from models.kernels import Bands
 from models.passes import Passes
-from models.watermark.pattern import Marker
+from models.watermark.marker import Marker
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from realtime.bodies import json_object
+from realtime.credentials_http import CredentialsHttp
 from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge
 from realtime.exports import export
 from realtime.gallery import SHIPPED, Entry, Gallery
@@ -90,6 +91,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
             web.get("/avatars", _avatars),
             web.get("/avatars/{id}/thumbnail", _thumbnail),
             web.get("/avatars/{id}/export", _export),
+            *CredentialsHttp(gallery).routes(),
             *HealthHttp(watch).routes(),
             *gate.routes(),
             web.get("/qr.svg", _qr),

@@ -27,6 +27,7 @@ ONLY_IN = {
         "realtime/bodies.py",
         "realtime/gate.py",
         "realtime/health_http.py",
+        "realtime/credentials_http.py",
         "realtime/signaling.py",
         "realtime/whip.py",
         "realtime/studio/http.py",
@@ -36,6 +37,7 @@ ONLY_IN = {
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
+    "c2pa": {"models/credentials/manifest.py"},
     "prometheus_client": {"realtime/exposition.py"},
     "pyvirtualcam": {"realtime/virtualcam/device.py"},
     "torch": {"models/head_torch.py", "models/networks.py", "models/raster/pytorch3d.py", "training/neural/", "training/regressor/learn.py"},
@@ -43,7 +45,7 @@ ONLY_IN = {
     "onnxruntime": {"models/onnx_session.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py"}
+MAY_USE_ASYNCIO = {"credentials_http.py", "fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py"}
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 

@@ -23,7 +23,7 @@ from models.lighting import light_vertices
 from models.passes import Passes
 from models.shading import draw_overlays, resolve_edges, shade_glossy, shade_rows
 from models.texture_basis import blend_blocks
-from models.watermark.pattern import Marker
+from models.watermark.marker import Marker, lay_mark
 from models.yuv import planes, to_i420
 from realtime.backgrounds import backdrop
 from realtime.renderer import AvatarRenderer
@@ -242,7 +242,7 @@ def test_another_avatar(renderer: AvatarRenderer) -> None:
 
 def compiled_after_warm_up(trained: bool) -> int:
     """How many kernels a session with both kinds of avatar compiles after `warm_up`."""
-    kernels: list[Any] = [shade_rows, shade_glossy, resolve_edges, draw_overlays, blend_blocks, light_vertices, pose_vertices, to_i420]
+    kernels: list[Any] = [shade_rows, shade_glossy, resolve_edges, draw_overlays, blend_blocks, light_vertices, pose_vertices, to_i420, lay_mark]
     renderer = AvatarRenderer(bake(tiny_avatar(12, trained=trained)), 64)
     renderer.warm_up()
     before = sum(len(kernel.signatures) for kernel in kernels)

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.avatar_file import read_avatar
 from models.baked import bake
 from models.errors import BadFile
 from models.watermark import pattern
 from models.watermark.detect import THRESHOLD, Window, false_alarm_bound, find
 from models.watermark.files import look
-from models.watermark.pattern import STRENGTHS, Marker, tile, waves
+from models.watermark.marker import STRENGTHS, Marker
+from models.watermark.pattern import tile, waves
 from models.yuv import planes
-from models.avatar_file import read_avatar
 from realtime.renderer import AvatarRenderer
 from realtime.rtc.encoder import h264_context, vp8_context
 from tests.benchmarks.render import motion

@@ -16,7 +16,7 @@ from models.head import HeadParams
 from models.image_blob import decode_image, encode_image
 from models.kernels import Bands
 from models.passes import Passes
-from models.watermark.pattern import Marker
+from models.watermark.marker import Marker
 
 Picture = NDArray[np.uint8]
 Parts = Literal["all", "head"]
