@@ -16,7 +16,6 @@ Arrays (V vertices, F triangles, T texture coordinates, E shapes, K maps, G grou
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from models import avatar_header, driver
+from models import avatar_header, driver, strict_json
 from models.avatar_parts import (
     POSE_FEATURES,
     AvatarCard,
@@ -40,7 +39,7 @@ from models.avatar_parts import (
 from models.driver import DriverProfile
 from models.errors import BadFile
 from models.image_blob import check_image
-from models.tensor_file import HEADER_KEY, TensorFile, read_tensor_file, write_tensor_file
+from models.tensor_file import HEADER_KEY, TensorFile, header_length, read_tensor_file, write_tensor_file
 
 KIND = "avatar"
 VERSION = 1
@@ -51,6 +50,9 @@ MAX_VERTICES = 65_535
 MAX_FACES = 200_000
 MAX_MAPS = 32
 MAX_HIDDEN = 512
+MAX_REACH_M = 10.0
+MAX_SHAPE_ENTRIES = 10_000_000
+"""Expression shapes times vertices; some readers keep them all side by side."""
 WEIGHT_UNIT = 65_535
 
 
@@ -128,8 +130,10 @@ def read_card(path: Path) -> AvatarCard:
     """
     _check_size(path)
     try:
+        with path.open("rb") as file:
+            header_length(file.read(8), path.name)
         with safe_open(path, framework="numpy") as opened:
-            header = json.loads((opened.metadata() or {})[HEADER_KEY])
+            header = strict_json.loads((opened.metadata() or {})[HEADER_KEY])
             arrays = {"thumbnail": opened.get_tensor("thumbnail")}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadFile(f"{path.name}: not a Headcast avatar file, or damaged ({type(error).__name__})") from error
@@ -207,6 +211,8 @@ def parse_avatar(file: TensorFile) -> AvatarFile:
     if correctives is not None and len(correctives) != 36:
         raise BadFile(f"{file.source}: there should be 36 pose correctives or none, there are {len(correctives)}")
     expression = _sparse(file, "expression", count)
+    if len(expression) * count > MAX_SHAPE_ENTRIES:
+        raise BadFile(f"{file.source}: at most {MAX_SHAPE_ENTRIES} vertices of all shapes are read, there are {len(expression)} shapes of {count}")
     if len(expression) != len(names):
         raise BadFile(f"{file.source}: {len(names)} expression names for {len(expression)} shapes")
     outputs = (textures.group_count * len(textures.maps) if textures else 0) + (len(offsets) if offsets is not None else 0)
@@ -244,8 +250,8 @@ def _image(file: TensorFile, name: str, max_side: int) -> bytes:
 def _mesh(file: TensorFile, region_count: int) -> AvatarMesh:
     vertices = file.take("vertices", (None, 3), "float32")
     count = len(vertices)
-    if not 3 <= count <= MAX_VERTICES or np.abs(vertices).max() > 10.0:
-        raise BadFile(f"{file.source}: 3 to {MAX_VERTICES} vertices within 10 m are read, there are {count}")
+    if not 3 <= count <= MAX_VERTICES or np.abs(vertices).max() > MAX_REACH_M:
+        raise BadFile(f"{file.source}: 3 to {MAX_VERTICES} vertices within {MAX_REACH_M:g} m are read, there are {count}")
     faces = file.take_indices("faces", (None, 3), count)
     if not 1 <= len(faces) <= MAX_FACES:
         raise BadFile(f"{file.source}: 1 to {MAX_FACES} triangles are read, there are {len(faces)}")
@@ -263,8 +269,15 @@ def _mesh(file: TensorFile, region_count: int) -> AvatarMesh:
         face_region=_labels(file, "face_region", len(faces), region_count),
         face_layer=_labels(file, "face_layer", len(faces), 3),
         skinning_weights=weights / weights.sum(1, keepdims=True),
-        joints=file.take("joints", (5, 3), "float32"),
+        joints=_joints(file),
     )
+
+
+def _joints(file: TensorFile) -> NDArray[np.float32]:
+    joints = file.take("joints", (5, 3), "float32")
+    if np.abs(joints).max() > MAX_REACH_M:
+        raise BadFile(f"{file.source}: joints should lie within {MAX_REACH_M:g} m, they reach {np.abs(joints).max():.3g}")
+    return joints
 
 
 def _labels(file: TensorFile, name: str, count: int, below: int) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import date
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from models.avatar_file import AvatarFile
 
 MAX_TEXT = 2000
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What people do not see and programs act on: control characters, half characters, and what turns text around (Unicode, annex 9), so that a name reads as
+another."""
 MATERIAL_LIMITS = {"wrap": (0.0, 1.0), "specular": (0.0, 2.0), "shininess": (1.0, 2000.0), "rim": (0.0, 2.0)}
 LATER = ("purposes", "own_driver_only", "agreed_at", "statement_version")
 """Fields of a consent record that the first files did not have."""
@@ -56,10 +60,10 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def text(header: Header, key: str, source: str, optional: bool = False) -> str:
-    """A string of at most 2000 characters; `optional`: may be empty."""
+    """A string of at most 2000 characters that print, lines and tabs aside; `optional`: may be empty."""
     value = header.get(key)
-    if not isinstance(value, str) or len(value) > MAX_TEXT or not (value.strip() or optional):
-        raise BadFile(f"{source}: the header's '{key}' should be text of 1 to {MAX_TEXT} characters")
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not (value.strip() or optional) or UNSEEN.search(value):
+        raise BadFile(f"{source}: the header's '{key}' should be text of 1 to {MAX_TEXT} characters, without control characters")
     return value
 
 
@@ -90,9 +94,12 @@ def flag(header: Header, key: str, source: str) -> bool:
 def table(header: Header, key: str, shape: tuple[int, ...], lowest: float, highest: float, source: str) -> NDArray[np.float64]:
     """A float64 array of that shape, from nested lists, every entry in [lowest, highest]."""
     try:
-        array = np.asarray(header.get(key), np.float64)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(header.get(key))
+    except ValueError as error:
         raise BadFile(f"{source}: the header's '{key}' should be numbers of shape {shape}") from error
+    if array.dtype.kind not in "iuf":
+        raise BadFile(f"{source}: the header's '{key}' should be numbers of shape {shape}")
+    array = array.astype(np.float64)
     if array.shape != shape or not np.isfinite(array).all() or (array.size and (array.min() < lowest or array.max() > highest)):
         raise BadFile(f"{source}: the header's '{key}' should be numbers from {lowest} to {highest} of shape {shape}, its shape is {array.shape}")
     return array

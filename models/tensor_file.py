@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from models import strict_json
 from models.errors import BadFile
 
 HEADER_KEY = "headcast"
 MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_HEADER_BYTES = 512 * 1024
+"""Ours have some thousand. safetensors would take a hundred million, and half a minute over them."""
+MAX_NAME = 100
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class TensorFile:
     def names(self, key: str) -> tuple[str, ...]:
         """The header's list of strings `key`."""
         value = self.header.get(key)
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        if not isinstance(value, list) or not all(isinstance(name, str) and len(name) <= MAX_NAME for name in value):
             raise BadFile(f"{self.source}: the header should hold a list of names '{key}', it holds {type(value).__name__}")
         return tuple(value)
 
@@ -77,31 +82,44 @@ def read_tensor_file(path: Path, kind: str, version: int) -> TensorFile:
         data = path.read_bytes()
     except OSError as error:
         raise BadFile(f"{source}: cannot be read ({error.strerror})") from error
+    header_bytes = header_length(data[:8], source)
     try:
         arrays = load(data)
-        header_bytes = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + header_bytes])["__metadata__"][HEADER_KEY])
+        header = strict_json.loads(strict_json.loads(data[8 : 8 + header_bytes])["__metadata__"][HEADER_KEY])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadFile(f"{source}: not a Headcast {kind} file, or damaged ({type(error).__name__})") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
-        raise BadFile(f"{source}: should be of kind '{kind}', it is {header.get('kind') if isinstance(header, dict) else header!r}")
+        raise BadFile(f"{source}: should be of kind '{kind}', it is {header.get('kind') if isinstance(header, dict) else header!r}"[:200])
     found = header.get("version")
     if not isinstance(found, int) or not 1 <= found <= version:
-        raise BadFile(f"{source}: {kind} version {found!r}; this Headcast reads 1 to {version}: update Headcast or make the file anew")
+        raise BadFile(f"{source}: {kind} version {found!r:.40}; this Headcast reads 1 to {version}: update Headcast or make the file anew")
     return TensorFile(arrays, header, source)
+
+
+def header_length(beginning: bytes, source: str) -> int:
+    """What the first eight bytes say of the JSON that follows, in bytes.
+
+    Raises:
+        BadFile: too much for a file of ours; nothing of it was read.
+    """
+    length = int.from_bytes(beginning, "little")
+    if length > MAX_HEADER_BYTES:
+        raise BadFile(f"{source}: not a file that Headcast wrote, or damaged: at most {MAX_HEADER_BYTES} bytes of header are read, it begins with {length}")
+    return length
 
 
 def write_tensor_file(path: Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all; the same content gives the same bytes.
 
     Raises:
-        BadFile: a text of the header cannot be written: it holds a lone surrogate, as JSON may.
+        BadFile: the header cannot be written: it is too long, or a text of it holds a lone surrogate, as JSON may.
     """
     contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     try:
         data = save(contiguous, metadata={HEADER_KEY: json.dumps(header, sort_keys=True, ensure_ascii=False)})
     except UnicodeEncodeError as error:
         raise BadFile(f"{path.name}: a text of its header holds half a character (a lone surrogate)") from error
+    header_length(data[:8], path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)

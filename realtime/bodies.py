@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from realtime import strict_json
+from models import strict_json
 from realtime.errors import BadRequest, UnsupportedMediaType
 
 

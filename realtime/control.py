@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from realtime import strict_json
+from models import strict_json
 from realtime.packets import MAX_GAIN, MAX_UNIT, Calibration, DriveMode, GainGroup, PuppetPose, Unit, UnitSetting
 
 if TYPE_CHECKING:
@@ -298,13 +298,23 @@ def pong(t: float) -> str:
 
 
 def state(name: str) -> str:
-    """`warming`, `live`, `paused`, `restarting`, `stopped` or, just before that, `replaced`."""
+    """`warming`, `live`, `paused`, `restarting`, `stopped` or, just before that, `replaced`, `idle` or `expired`: then the page does not come back by itself."""
     return _message("state", state=name)
+
+
+def ending(why: str, left_s: float) -> str:
+    """The session will end so soon, unless it is `idle` and somebody moves."""
+    return _message("ending", why=why, seconds=round(left_s))
 
 
 def tracking(name: str) -> str:
     """`ok`, `lost` or `multiple`."""
     return _message("tracking", state=name)
+
+
+def lock(name: str) -> str:
+    """`off`, or, of an avatar that only its own person may drive, `waiting`, `open`, `refused` or `unavailable` (realtime.packets.Lock)."""
+    return _message("lock", state=name)
 
 
 def units(avatar: str, each: tuple[Unit, ...]) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models import avatar_file
 from models.avatar_file import AvatarFile, read_avatar, read_card, rename_avatar, write_avatar
+from models.avatar_header import table
 from models.avatar_parts import Consent, Material, Region, SparseBasis, features
 from models.errors import BadFile
 from models.head import HeadParams
@@ -86,6 +88,9 @@ def broken(avatar: AvatarFile, case: str) -> AvatarFile:
         "'shininess'": {"regions": (*avatar.regions[:4], Region("photo", Material(shininess=0.0)))},
         "'focal'": {"camera": replace(avatar.camera, focal=float("nan"))},
         "in front of it": {"camera": replace(avatar.camera, translation=(0.0, 0.0, 0.6))},
+        "joints should lie": {"mesh": replace(mesh, joints=mesh.joints + 1e6)},
+        "'name' should be text": {"card": replace(avatar.card, name="anna\u202egnp.exe")},
+        "'description' should be text": {"card": replace(avatar.card, description="bell\a")},
         "should give 8 weights": {"texture_basis": None, "dynamic_offsets": np.zeros((8, len(mesh.vertices), 3), np.float32)},
     }
     if case.startswith("should give"):
@@ -96,6 +101,7 @@ def broken(avatar: AvatarFile, case: str) -> AvatarFile:
 
 CASES = ["vertices", "faces", "uv should", "face_layer", "face_region", "skinning_weights", "expression names", "'expression' should be numbers"]
 CASES += ["'texture' should be a PNG", "'licence'", "'granted_by'", "'date'", "'shininess'", "'focal'", "in front of it", "should give 8 weights"]
+CASES += ["joints should lie", "'name' should be text", "'description' should be text"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -103,6 +109,19 @@ def test_wrong_content_is_refused_with_its_name(tmp_path: Path, case: str) -> No
     with pytest.raises(BadFile, match=case):
         write_avatar(tmp_path / "bad.safetensors", broken(tiny_avatar(12, trained=True), case))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("values", [["1", "2"], [10**400, 1], [True, False], {"0": 1}, [[1], [2, 3]]])
+def test_tables_are_of_numbers(values: object) -> None:
+    with pytest.raises(BadFile, match="should be numbers of shape"):
+        table({"t": values}, "t", (2,), 0.0, 2.0, "x")
+
+
+def test_shapes_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    avatar = tiny_avatar(12)
+    monkeypatch.setattr(avatar_file, "MAX_SHAPE_ENTRIES", len(avatar.expression) * len(avatar.mesh.vertices) - 1)
+    with pytest.raises(BadFile, match="vertices of all shapes"):
+        write_avatar(tmp_path / "bad.safetensors", avatar)
 
 
 def test_damaged_and_foreign_files(tmp_path: Path) -> None:

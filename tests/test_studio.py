@@ -178,6 +178,8 @@ async def test_nothing_of_one_job_is_reached_through_another(studio: StudioClien
         ({"name": "--force"}, "name:"),
         ({"subject": ""}, "subject:"),
         ({"subject": "a\nb"}, "subject:"),
+        ({"subject": "a\u202eb"}, "subject:"),
+        ({"granted_by": "\ud800"}, "expected JSON"),
         ({"granted_by": "x" * 101}, "granted_by:"),
         ({"agreed": False}, "agreed:"),
         ({"agreed": "yes"}, "agreed:"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from models import tensor_file
+from models.avatar_file import read_card
 from models.errors import BadFile
 from models.tensor_file import HEADER_KEY, TensorFile, read_tensor_file, write_tensor_file
 
@@ -68,11 +69,37 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         ({"kind": "thing", "version": 0}, "version 0"),
         ({"kind": "thing"}, "version None"),
         ([1, 2], "should be of kind"),
+        ({"kind": "x" * 1000, "version": 1}, "should be of kind 'thing', it is 'x{100,200}$"),
+        ({"kind": "thing", "version": int("9" * 4000)}, "version 9{40};"),
+        ({**HEADER, "names": [[[]]] * 2, "deep": json.loads("[" * 40 + "]" * 40)}, "damaged"),
+        ({**HEADER, "text": "\ud800"}, "damaged"),
+        ({**HEADER, "number": float("nan")}, "damaged"),
     ],
 )
 def test_wrong_headers(tmp_path: Path, header: object, words: str) -> None:
     with pytest.raises(BadFile, match=words):
         read(write(tmp_path / "x.bin", header))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"kind": "thing", "version": 1, "version": 2}', "9" * 5000])
+def test_headers_that_take_a_narrow_reader(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.bin").write_bytes(save({"a": np.zeros(2, np.float32)}, metadata={HEADER_KEY: text}))
+    with pytest.raises(BadFile, match="damaged"):
+        read(tmp_path / "x.bin")
+
+
+def test_a_header_of_ten_thousands_of_arrays_is_not_begun(tmp_path: Path) -> None:
+    """Nine hundred thousand of them, in a file that an avatar may be as large as, took 23 s and 1.8 GB."""
+    listed = b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % number for number in range(20_000))
+    header = b'{"__metadata__":{"headcast":"{}"},' + listed + b"}"
+    (tmp_path / "x.bin").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(BadFile, match="bytes of header are read"):
+        read(tmp_path / "x.bin")
+    with pytest.raises(BadFile, match="bytes of header are read"):
+        read_card(tmp_path / "x.bin")
+    with pytest.raises(BadFile, match="bytes of header are read"):
+        write_tensor_file(tmp_path / "y.bin", {}, {"text": "x" * tensor_file.MAX_HEADER_BYTES})
+    assert not (tmp_path / "y.bin").exists()
 
 
 def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +134,7 @@ def test_arrays_are_checked(tmp_path: Path) -> None:
         (lambda: file.take_indices("i", (3,), 4, lowest=-1), "outside -1…3"),
         (lambda: file.names("kind"), "list of names"),
         (lambda: file.names("none"), "list of names"),
+        (lambda: TensorFile({}, {"names": ["x" * 101]}, "x").names("names"), "list of names"),
     ]
     for action, words in cases:
         with pytest.raises(BadFile, match=words):
