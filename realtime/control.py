@@ -317,6 +317,11 @@ def lock(name: str) -> str:
     return _message("lock", state=name)
 
 
+def lock(name: str) -> str:
+    """`off`, or, of an avatar that only its own person may drive, `waiting`, `open`, `refused` or `unavailable` (realtime.packets.Lock)."""
+    return _message("lock", state=name)
+
+
 def units(avatar: str, each: tuple[Unit, ...]) -> str:
     """What of an avatar may be set by hand, and how far each goes from rest."""
     return _message("units", avatar=avatar, units=[asdict(unit) for unit in each])

@@ -162,6 +162,7 @@ class RenderedFrame:
 
     `i420` is (height * 3 / 2, width) uint8, the planes Y, U, V one after the other (BT.601, limited range); `pts_s` and `received_at` are those of the
     webcam frame that drove it, or `received_at` that of the pose set by hand, or both are zero; `stage_ms` says how long each stage took.
+    Where the `lock` is shut, it shows the avatar at rest, or on its way there.
     """
 
     i420: NDArray[np.uint8]

@@ -24,7 +24,7 @@ from realtime.errors import HeadcastError, ServerFull
 from realtime.looks import Look, Wishes
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap, Spacing
-from realtime.packets import PuppetPose, RenderedFrame, Tracking, Unit
+from realtime.packets import Lock, PuppetPose, RenderedFrame, Tracking, Unit
 from realtime.reenactor import Action
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.downlink import Downlink, DownlinkFigures, DownlinkSettings, improve_downlink
@@ -128,7 +128,7 @@ class Session:
         self._was_live = False
         self._by_hand = self._resting = False
         self._failure: HeadcastError | None = None
-        self._tracking = Tracking.LOST
+        self._tracking, self._lock = Tracking.LOST, Lock.OFF
         self._peer = RTCPeerConnection(own_configuration(config, time.time()))
         self.trickle = Trickle(self._peer)
         self.audience = Audience(config, self.metrics, clock)
@@ -219,6 +219,7 @@ class Session:
             "state": str(self.state),
             "avatar": self._seat.avatar_id,
             "tracking": str(self._tracking),
+            "lock": str(self._lock),
             "viewers": len(self.audience),
             "uptime_s": round(now - self._started_s, 1),
             "uplink": asdict(self._uplink.counts if self._uplink is not None else UplinkCounts()),
@@ -291,6 +292,8 @@ class Session:
         channel.on("close", lambda: self.end("the control channel closed"))
         self._say_state(self.state)
         self._say(control.tracking(self._tracking))
+        if self._lock is not Lock.OFF:
+            self._say(control.lock(self._lock))
         self._tell_units()
 
     def _on_camera_frame(self, frame: CameraFrame) -> None:
@@ -381,6 +384,9 @@ class Session:
         if self._closing is not None:
             return
         self.audience.show(frame, driven)
+        if frame.lock is not self._lock:
+            self._lock = frame.lock
+            self._say(control.lock(frame.lock))
         if self.direction is Direction.BOTH:
             self._avatar.show(frame, driven)
         elif driven:

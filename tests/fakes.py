@@ -19,7 +19,7 @@ from models.consent.opening import Provenance
 from realtime.config import ServerConfig
 from realtime.errors import NotFound, Unprocessable
 from realtime.gallery import Entry, Gallery
-from realtime.packets import Calibration, DriveMode, GainGroup, PuppetPose, RenderedFrame, Tracking, Unit, VideoPacket
+from realtime.packets import Calibration, DriveMode, GainGroup, Lock, PuppetPose, RenderedFrame, Tracking, Unit, VideoPacket
 from realtime.reenactor import Reenactor
 from realtime.worker import Worker
 
@@ -75,6 +75,7 @@ class Behaviour:
     create_error: Exception | None = None
     warm_error: Exception | None = None
     tracking: Tracking = Tracking.OK
+    lock: Lock = Lock.OFF
     names: tuple[str, ...] = ("ada", "bo")
 
 
@@ -103,7 +104,7 @@ class FakeReenactor:
         assert packet.image.ndim == 3
         picture = self._picture(DRIVEN_LUMA)
         stamp(picture[: self.size], round(packet.pts_s * 1000))
-        return RenderedFrame(picture, packet.pts_s, packet.received_at, self.behaviour.tracking, {"track": 1.0, "render": 2.0})
+        return RenderedFrame(picture, packet.pts_s, packet.received_at, self.behaviour.tracking, {"track": 1.0, "render": 2.0}, lock=self.behaviour.lock)
 
     def placeholder(self) -> RenderedFrame:
         if self.behaviour.crash_placeholder:

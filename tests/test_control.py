@@ -176,6 +176,7 @@ def test_what_the_server_says() -> None:
     assert json.loads(control.pong(1.5)) == {"v": 1, "type": "pong", "t": 1.5}
     assert json.loads(control.state("live")) == {"v": 1, "type": "state", "state": "live"}
     assert json.loads(control.tracking("lost")) == {"v": 1, "type": "tracking", "state": "lost"}
+    assert json.loads(control.lock("waiting")) == {"v": 1, "type": "lock", "state": "waiting"}
     told = {"v": 1, "type": "units", "avatar": "ada", "units": [{"name": "jawOpen", "low": 0.0, "high": 0.7}]}
     assert json.loads(control.units("ada", (Unit("jawOpen", 0.0, 0.7),))) == told
     assert json.loads(control.stats({"fps_in": 30.0})) == {"v": 1, "type": "stats", "fps_in": 30.0}

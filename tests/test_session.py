@@ -18,7 +18,7 @@ from aiortc import VideoStreamTrack
 from realtime import session as session_module
 from realtime.config import Encoder
 from realtime.errors import NotFound, ServerFull, Unprocessable
-from realtime.packets import Tracking
+from realtime.packets import Lock, Tracking
 from realtime.reenactor import Reenactor
 from realtime.rtc import negotiation
 from realtime.session import Session, SessionState
@@ -73,6 +73,22 @@ async def test_tracking_is_told_at_the_start_and_on_change() -> None:
         told = [message["state"] for message in peer.of("tracking")]
         assert told[-3:] == ["ok", "multiple", "lost"]
         assert told[:-3] in ([], ["lost"])
+
+
+def lock_is(peer: Peer, state: str) -> bool:
+    told = peer.of("lock")
+    return bool(told) and told[-1]["state"] == state
+
+
+async def test_a_lock_is_told_on_change() -> None:
+    behaviour = Behaviour(lock=Lock.WAITING)
+    async with house(FakeFactory(128, [behaviour])) as server, calling() as peer:
+        session = await server.call(peer)
+        for lock in (Lock.WAITING, Lock.OPEN, Lock.REFUSED, Lock.OFF):
+            behaviour.lock = lock
+            await until(partial(lock_is, peer, lock))
+        assert [message["state"] for message in peer.of("lock")] == ["waiting", "open", "refused", "off"]
+        assert session.stats()["lock"] == "off"
 
 
 async def test_commands_are_acknowledged_and_reach_the_reenactor() -> None:

@@ -81,7 +81,7 @@ async def test_offer_stats_delete(http: Http) -> None:
         stats = await (await http.client.get(f"{url}/stats")).json()
         assert (stats["session_id"], stats["avatar"]) == (answer["session_id"], "bo")
         assert set(stats) == {
-            *("session_id", "state", "avatar", "tracking", "viewers", "uptime_s", "uplink", "downlink"),
+            *("session_id", "state", "avatar", "tracking", "lock", "viewers", "uptime_s", "uplink", "downlink"),
             *("fps_in", "fps_out", "dropped", "errors", "stage_ms", "queue_age_ms", "latency_ms"),
         }
         await until(lambda: peer.of("stats"))

@@ -6,6 +6,7 @@
  * @property {(control: ControlChannel) => void} open
  * @property {(message: ServerMessage & Record<string, any>) => void} stats
  * @property {(state: string) => void} tracking
+ * @property {(state: string) => void} lock whether its owner was recognised, of an avatar that nobody else may drive
  * @property {(state: string) => void} state
  * @property {(units: import('./units.js').Unit[]) => void} units what of the avatar may be set by hand
  * @property {(text: string) => void} notice what the server says without being asked
@@ -127,6 +128,9 @@ export class ControlChannel {
         break;
       case 'tracking':
         this.handlers.tracking(message.state ?? '');
+        break;
+      case 'lock':
+        this.handlers.lock(message.state ?? '');
         break;
       case 'units':
         this.handlers.units(message.units ?? []);

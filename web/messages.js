@@ -217,6 +217,25 @@ export const RECORD = {
   },
 };
 
+/** By the state of an avatar's lock. @type {Record<string, {title: string, text: string, icon: string}>} */
+const LOCKED_HINTS = {
+  waiting: {
+    title: 'This avatar is locked to its owner; waiting to recognise you',
+    text: 'Look straight at the camera, with light on your face.',
+    icon: 'lock',
+  },
+  refused: {
+    title: 'This avatar is locked to its owner',
+    text: 'Your face is not that of the person it shows. It stays at rest until they are before the camera; or pick another avatar.',
+    icon: 'lock',
+  },
+  unavailable: {
+    title: 'This avatar is locked to its owner',
+    text: 'This server cannot recognise anybody; its log says what it needs. Pick another avatar until then.',
+    icon: 'lock',
+  },
+};
+
 /** @param {number} seconds */
 const inSeconds = (seconds) => (seconds < 1 ? 'Connecting again now' : `Next try in ${seconds} s`);
 
@@ -247,6 +266,8 @@ function describeError(state) {
 
 /** @param {State} state @returns {Description} */
 function describeLive(state) {
+  const locked = LOCKED_HINTS[state.lock];
+  if (locked) return { label: 'Locked', spoken: `${locked.title}. ${locked.text}`, tone: 'warn', message: null, hint: locked };
   if (state.source === 'sliders') return { label: 'Live', spoken: 'Live: the avatar does what the sliders say.', tone: 'live', message: null, hint: null };
   const lost = state.source === 'file' ? LOST_IN_FILE_HINT : LOST_HINT;
   if (state.tracking === 'lost') return { label: 'Face lost', spoken: lost.title, tone: 'warn', message: null, hint: lost };

@@ -228,6 +228,7 @@ export class LiveSession {
       roundTrip: events.roundTrip,
       notice: events.notice,
       tracking: (/** @type {string} */ state) => events.dispatch({ type: 'tracking', state: /** @type {any} */ (state) }),
+      lock: (/** @type {string} */ lock) => events.dispatch({ type: 'lock', lock: /** @type {any} */ (lock) }),
       state: (/** @type {string} */ state) => (state === 'replaced' ? this.#giveWay() : events.dispatch({ type: 'server_state', state })),
     };
     const connection = (this.#connection = new Connection(stream, handlers, events.avatar));

@@ -3,24 +3,27 @@
  *
  * @typedef {'idle'|'asking'|'connecting'|'warming'|'live'|'paused'|'restarting'|'waiting'|'error'} Phase
  * @typedef {'ok'|'lost'|'multiple'} Tracking
+ * @typedef {'off'|'waiting'|'open'|'refused'|'unavailable'} Lock of an avatar that only its owner may drive: were they recognised? Off: anybody may
  * @typedef {'lost'|'unreachable'|'full'|'limited'|'blocked'} WaitReason why the page waits before it connects again
  * @typedef {import('./sources.js').Source} Source
  * @typedef {{kind: string, detail?: string}} Problem what ended the session; `kind` is a key of `messages.js`
- * @typedef {{phase: Phase, source: Source, tracking: Tracking, problem: Problem|null, wait: {reason: WaitReason, seconds: number}|null}} State
+ * @typedef {{phase: Phase, source: Source, tracking: Tracking, lock: Lock, problem: Problem|null, wait: {reason: WaitReason, seconds: number}|null}} State
  * @typedef {{type: 'start'|'connecting'|'connected'|'stop'}
  *   | {type: 'source', source: Source}
  *   | {type: 'server_state', state: string}
  *   | {type: 'tracking', state: Tracking}
+ *   | {type: 'lock', lock: Lock}
  *   | {type: 'wait', reason: WaitReason, seconds: number}
  *   | {type: 'fail', problem: Problem}} StateEvent
  */
 
 /** @type {Readonly<State>} */
-export const INITIAL = Object.freeze({ phase: 'idle', source: 'camera', tracking: 'ok', problem: null, wait: null });
+export const INITIAL = Object.freeze({ phase: 'idle', source: 'camera', tracking: 'ok', lock: 'off', problem: null, wait: null });
 
 const CONNECTED = new Set(['connecting', 'warming', 'live', 'paused', 'restarting']);
 const SERVER_PHASES = new Set(['warming', 'live', 'paused', 'restarting']);
 const TRACKINGS = new Set(['ok', 'lost', 'multiple']);
+const LOCKS = new Set(['off', 'waiting', 'open', 'refused', 'unavailable']);
 
 /**
  * The state after an event. An event that makes no sense in a state (a late message of a closed session) changes nothing.
@@ -44,6 +47,8 @@ export function reduce(state, event) {
       return CONNECTED.has(state.phase) && SERVER_PHASES.has(event.state) ? { ...state, phase: /** @type {Phase} */ (event.state) } : state;
     case 'tracking':
       return CONNECTED.has(state.phase) && TRACKINGS.has(event.state) ? { ...state, tracking: event.state } : state;
+    case 'lock':
+      return CONNECTED.has(state.phase) && LOCKS.has(event.lock) ? { ...state, lock: event.lock } : state;
     case 'wait':
       return { ...afresh, phase: 'waiting', wait: { reason: event.reason, seconds: event.seconds } };
     case 'fail':

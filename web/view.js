@@ -56,6 +56,7 @@ export class View {
     const description = describe(state, avatarName);
     document.body.dataset.phase = state.phase;
     document.body.dataset.tracking = state.tracking;
+    document.body.dataset.lock = state.lock;
     document.body.dataset.source = state.source;
     document.title = state.phase === 'idle' ? 'Headcast' : `${description.label} – Headcast`;
     element('status').dataset.tone = description.tone;
