@@ -298,7 +298,7 @@ def pong(t: float) -> str:
 
 
 def state(name: str) -> str:
-    """`warming`, `live`, `paused`, `restarting`, `stopped` or, just before that, `replaced`, `idle` or `expired`: then the page does not come back by itself."""
+    """`warming`, `live`, `paused`, `restarting`, `stopped` or, just before that, `replaced`, `idle`, `expired`: the page does not come back by itself then."""
     return _message("state", state=name)
 
 
@@ -310,11 +310,6 @@ def ending(why: str, left_s: float) -> str:
 def tracking(name: str) -> str:
     """`ok`, `lost` or `multiple`."""
     return _message("tracking", state=name)
-
-
-def lock(name: str) -> str:
-    """`off`, or, of an avatar that only its own person may drive, `waiting`, `open`, `refused` or `unavailable` (realtime.packets.Lock)."""
-    return _message("lock", state=name)
 
 
 def lock(name: str) -> str:

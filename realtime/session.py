@@ -21,6 +21,7 @@ from realtime import control
 from realtime.access import Role
 from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
+from realtime.inflow import Inflow, Verdict
 from realtime.looks import Look, Wishes
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap, Spacing
@@ -34,6 +35,7 @@ from realtime.rtc.liveness import received
 from realtime.rtc.negotiation import Direction, answer_offer, prefer_codecs, sent_codec
 from realtime.rtc.trickle import Trickle
 from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
+from realtime.stay import Notice, Stay
 from realtime.tasks import Tasks
 from realtime.tracks import AvatarTrack, CameraFrame, drain
 from realtime.viewer import Audience
@@ -124,6 +126,8 @@ class Session:
         self._on_closing = on_closing
         self._clock = clock
         self._started_s = self._heard_s = clock()
+        self._stay = Stay(config.idle_timeout, config.max_session_seconds, self._started_s)
+        self._inflow = Inflow(self._started_s)
         self._connected = False
         self._was_live = False
         self._by_hand = self._resting = False
@@ -271,6 +275,16 @@ class Session:
             elif self._connected and now - self._heard_s > SILENCE_TIMEOUT_S:
                 self.end("the peer fell silent")
             self._say(control.stats(self.stats()))
+            self._heed(self._stay.look(now))
+
+    def _heed(self, notice: Notice | None) -> None:
+        if notice is None:
+            return
+        if notice.left_s:
+            self._say(control.ending(notice.end, notice.left_s))
+            return
+        self._say_state(notice.end)
+        self.end(f"its time is over ({notice.end})")
 
     async def _on_connection_state(self) -> None:
         state = self._peer.connectionState
@@ -305,13 +319,25 @@ class Session:
             self.metrics.stage("decode", 1e3 * (frame.received_at - way.complete_s))
 
     def _on_message(self, message: object) -> None:
-        self._heard_s = self._clock()
+        self._heard_s = now = self._clock()
+        verdict = self._inflow.judge(now)
+        if verdict is not Verdict.READ:
+            self._let_go(verdict)
+            return
         try:
             request = control.parse(message)
         except control.ControlError as error:
             self._say(control.error(str(error), error.of, error.id))
             return
+        if not isinstance(request.command, control.Ping):
+            self._stay.stirred(now)
         self._obey(request)
+
+    def _let_go(self, verdict: Verdict) -> None:
+        if verdict is Verdict.TELL:
+            self._say(control.error("too many messages at once: these are not read; send fewer", None, None))
+        elif verdict is Verdict.LEAVE:
+            self.end("a flood of messages")
 
     def _obey(self, request: control.Request) -> None:
         match request.command:
@@ -397,6 +423,8 @@ class Session:
                 self._was_live = True
                 self._enter(SessionState.LIVE)
             return
+        if frame.tracking is not Tracking.LOST:
+            self._stay.stirred(self._clock())
         if frame.tracking is not self._tracking:
             self._tracking = frame.tracking
             self._say(control.tracking(frame.tracking))

@@ -1,7 +1,7 @@
 /**
  * The data channel `control`: JSON messages, each with `"v": 1`.
  *
- * @typedef {{v: number, type: string, id?: number, of?: string, state?: string, message?: string, t?: number, units?: import('./units.js').Unit[]}} ServerMessage
+ * @typedef {{v: number, type: string, id?: number, of?: string, state?: string, message?: string, t?: number, why?: string, seconds?: number, units?: import('./units.js').Unit[]}} ServerMessage
  * @typedef {object} ControlHandlers
  * @property {(control: ControlChannel) => void} open
  * @property {(message: ServerMessage & Record<string, any>) => void} stats
@@ -9,6 +9,7 @@
  * @property {(state: string) => void} lock whether its owner was recognised, of an avatar that nobody else may drive
  * @property {(state: string) => void} state
  * @property {(units: import('./units.js').Unit[]) => void} units what of the avatar may be set by hand
+ * @property {(why: string, seconds: number) => void} ending the session will end so soon
  * @property {(text: string) => void} notice what the server says without being asked
  * @property {(roundTripMs: number) => void} roundTrip
  * @property {(reason: string) => void} gone the channel closed, or the server has said nothing for too long
@@ -134,6 +135,9 @@ export class ControlChannel {
         break;
       case 'units':
         this.handlers.units(message.units ?? []);
+        break;
+      case 'ending':
+        this.handlers.ending(message.why ?? '', message.seconds ?? 0);
         break;
       case 'state':
         this.handlers.state(message.state ?? '');

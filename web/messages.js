@@ -50,8 +50,20 @@ const PROBLEMS = {
     text: 'This session goes on with another device or tab that has the same link. To take it back, try again.',
     icon: 'people',
   },
+  idle: { title: 'Ended, since nobody moved', text: 'The server ends sessions in which no face is seen and nothing is done. Your camera is off. Start again whenever you like.', icon: 'face' },
+  expired: { title: 'Your time is over', text: 'This server’s owner lets each session last only so long. Your camera is off. Start again if there is a place.', icon: 'pause' },
   rejected: { title: 'The server refused the session', text: 'Reload the page and try again. If it stays, the server’s log says more.', icon: 'alert' },
 };
+
+/** What the server calls the end of a session that is not to be connected again by itself. */
+const ENDS = new Set(['replaced', 'idle', 'expired']);
+
+/** @param {string} state as the server says it */
+export const isEnd = (state) => ENDS.has(state);
+
+/** @param {string} why @param {number} seconds @returns {string} what comes unless something is done */
+export const endingLine = (why, seconds) =>
+  why === 'idle' ? `Nobody moves: the session ends in ${seconds} s unless you do` : `The session ends in ${seconds} s: it has lasted as long as it may here`;
 
 const WAITS = {
   lost: { label: 'Disconnected', title: 'Connection lost', text: 'Your camera stays on and the page connects again by itself.', icon: 'plug' },

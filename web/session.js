@@ -2,6 +2,7 @@
 
 import { CameraError, closeCamera, openCamera } from './camera.js';
 import { ConnectError, Connection } from './connection.js';
+import { endingLine, isEnd } from './messages.js';
 import { changedGains } from './strength.js';
 
 /** @typedef {import('./state.js').StateEvent} StateEvent */
@@ -227,9 +228,10 @@ export class LiveSession {
       units: events.units,
       roundTrip: events.roundTrip,
       notice: events.notice,
+      ending: (/** @type {string} */ why, /** @type {number} */ seconds) => events.notice(endingLine(why, seconds)),
       tracking: (/** @type {string} */ state) => events.dispatch({ type: 'tracking', state: /** @type {any} */ (state) }),
       lock: (/** @type {string} */ lock) => events.dispatch({ type: 'lock', lock: /** @type {any} */ (lock) }),
-      state: (/** @type {string} */ state) => (state === 'replaced' ? this.#giveWay() : events.dispatch({ type: 'server_state', state })),
+      state: (/** @type {string} */ state) => (isEnd(state) ? this.#giveWay(state) : events.dispatch({ type: 'server_state', state })),
     };
     const connection = (this.#connection = new Connection(stream, handlers, events.avatar));
     await this.#leaving;
@@ -271,10 +273,10 @@ export class LiveSession {
     this.#retry = () => {};
   }
 
-  /** Another device or tab goes on under this session's name. */
-  #giveWay() {
+  /** The server ended the session for good; or another device or tab goes on under its name. @param {string} why */
+  #giveWay(why) {
     this.#end({ keep: true });
-    this.events.dispatch({ type: 'fail', problem: { kind: 'replaced' } });
+    this.events.dispatch({ type: 'fail', problem: { kind: why } });
   }
 
   /** @param {{keep?: boolean}} [how] as `Connection.close` */
