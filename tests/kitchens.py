@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,16 +70,12 @@ class FaultyKitchen:
     factory: FakeFactory
     with_motion: bool
     known: dict[str, Path] = field(default_factory=dict)
-    prepared: int = 0
+    loads: deque[Callable[[], object]] = field(default_factory=deque)
 
     def know(self, avatar_id: str, path: Path) -> None:
         self.known[avatar_id] = path
         if path.name == "gone":
             raise NotFound("that file is gone")
-
-    def prepare(self) -> bool:
-        self.prepared = min(self.prepared + 1, 3)
-        return self.prepared < 3
 
     def motion(self) -> Motion | None:
         return Motion(("jawOpen",), np.full(1, 0.25), np.zeros(3), np.zeros((2, 2)), True) if self.with_motion else None
@@ -99,11 +96,18 @@ def cold(error: Exception) -> FaultyKitchen:
     return FaultyKitchen(FaultyFactory(behaviours=[Behaviour(warm_error=error)]), False)
 
 
-def leisurely(size: int) -> FaultyKitchen:
-    """A recipe of what never comes to an end of preparing."""
+def loading(size: int, folder: Path) -> FaultyKitchen:
+    """A recipe with loads of every kind; those that go well leave a file."""
     kitchen = faulty(size)
-    kitchen.prepare = lambda: not time.sleep(0.01)  # type: ignore[method-assign, func-returns-value]
+    for name in ("crash", "fail", "refuse", "exit", "eat", "hang"):
+        kitchen.loads += [partial(_leave, folder, f"before {name}"), FAULTS[name]]
+    kitchen.loads.append(partial(_leave, folder, "after all"))
     return kitchen
+
+
+def _leave(folder: Path, name: str) -> None:
+    with (folder / name).open("a", encoding="ascii") as file:
+        file.write("x")
 
 
 def recipe(size: int = 96, with_motion: bool = False) -> partial[FaultyKitchen]:

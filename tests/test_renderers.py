@@ -23,7 +23,7 @@ from realtime.renderers.remote import Patience, RemoteReenactor
 from realtime.renderers.serving import OUT_OF_MEMORY, RendererError
 from realtime.worker import Worker
 from tests.fakes import UNITS, read_stamp
-from tests.kitchens import FAULTS, cold, leisurely, recipe
+from tests.kitchens import FAULTS, cold, loading, recipe
 from tests.test_worker import Camera, Ear, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="renderers have processes of their own on Linux only")
@@ -199,14 +199,22 @@ def test_a_dead_zygote_is_replaced_and_takes_its_renderers_with_it() -> None:
         factory.create("ada")
 
 
-def test_nobody_waits_for_what_is_prepared_in_advance() -> None:
-    factory = RendererFactory(partial(leisurely, SIZE), SIZE, path_of)
+def test_what_is_loaded_in_advance_can_fail_in_any_way_and_makes_nobody_wait(tmp_path: Path) -> None:
+    before = children()
+    factory = RendererFactory(partial(loading, SIZE, tmp_path), SIZE, path_of)
     factory.warm()
+    zygote = factory.nursery.pid
+    last = tmp_path / "before hang"
+    until(lambda: last.is_file() and len(last.read_text()) == 2)
     for _ in range(3):
         reenactor = made(factory)
         assert reenactor.step(packet()).i420[0, 0] == 1
         reenactor.close()
+    assert factory.nursery.pid == zygote
+    loaded = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
+    assert loaded == {f"before {name}": 2 for name in ("crash", "fail", "refuse", "exit", "eat", "hang")}, "each in a fork, and then for all"
     factory.close()
+    until(lambda: children() == before)
 
 
 def test_closing_ends_all_even_those_that_hang() -> None:

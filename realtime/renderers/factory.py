@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import threading
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import BadFile
 from realtime.config import LockPolicy, LogFormat, ServerConfig
-from realtime.errors import HeadcastError, NotFound
+from realtime.errors import NotFound
 from realtime.gallery import Gallery
 from realtime.logs import set_up_logging
 from realtime.packets import DriveMode, Motion
@@ -141,16 +140,10 @@ class Stages:
     paths: dict[str, Path]
     caught: _Caught = field(default_factory=_Caught)
     loads: deque[Callable[[], object]] = field(default_factory=deque)
-    """Of avatars that may be worn next."""
+    """Avatars that may be worn next."""
 
     def know(self, avatar_id: str, path: Path) -> None:
         self.paths[avatar_id] = path
-
-    def prepare(self) -> bool:
-        if self.loads:
-            with contextlib.suppress(HeadcastError):  # whoever wants to wear it will be told
-                self.loads.popleft()()
-        return bool(self.loads)
 
     def motion(self) -> Motion | None:
         caught, self.caught.motion = self.caught.motion, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ class Kitchen(Protocol):
     @property
     def factory(self) -> ReenactorFactory: ...
 
+    @property
+    def loads(self) -> deque[Callable[[], object]]:
+        """What renderers would have to load otherwise, to be loaded while nobody asks for one. Each may fail in any way: it reads a user's file."""
+
     def know(self, avatar_id: str, path: Path) -> None:
         """Where the file of an avatar lies that is asked for next."""
-
-    def prepare(self) -> bool:
-        """Does a little of what renderers would have to do otherwise, while nobody asks for one. False: nothing is left to be done."""
 
     def motion(self) -> Motion | None:
         """The driver's in the latest step, once; None: nobody wants to know."""

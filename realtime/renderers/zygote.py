@@ -17,6 +17,10 @@ import select
 import signal
 import socket
 import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -32,8 +36,17 @@ MAX_DATA_BYTES = 2 << 30
 """Of private memory that a renderer may have; past it, it ends instead of the machine's other programs."""
 FIRST_TO_GO = 500
 """Where the machine's memory runs out, a renderer goes before the server does (proc(5), oom_score_adj)."""
+TRIAL_S = 20.0
+"""What takes longer to load is not loaded in advance."""
+LOOK_EVERY_S = 0.02
 PR_SET_PDEATHSIG = 1
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    pid: int
+    deadline_s: float
 
 
 class Zygote:
@@ -43,11 +56,12 @@ class Zygote:
         self._channel = channel
         self._kitchen = kitchen
         self._children: set[int] = set()
+        self._trial: _Trial | None = None
 
     def run(self) -> None:
         """Serves until the server is gone."""
         while True:
-            self._use_the_time()
+            self._wait()
             data, fds, _, _ = socket.recv_fds(self._channel, MAX_MESSAGE_BYTES, 2)
             if not data:
                 return
@@ -60,11 +74,32 @@ class Zygote:
                 case End(pid):
                     self._answer(self._end(pid))
 
-    def _use_the_time(self) -> None:
-        while not select.select([self._channel], [], [], 0.0)[0] and self._kitchen.prepare():
+    def _wait(self) -> None:
+        """Until the server asks for something; the time is used."""
+        loads = self._kitchen.loads
+        while not select.select([self._channel], [], [], LOOK_EVERY_S if self._trial is not None else 0.0 if loads else None)[0]:
+            self._load_ahead(loads)
+
+    def _load_ahead(self, loads: deque[Callable[[], object]]) -> None:
+        """Has a fork try the next of them, or loads it here if that went well: no user's file can take this process down."""
+        if self._trial is None:
+            self._trial = _Trial(_attempt(loads[0]), time.monotonic() + TRIAL_S)
+            return
+        ended, status = os.waitpid(self._trial.pid, os.WNOHANG)
+        if not ended and time.monotonic() < self._trial.deadline_s:
+            return
+        if not ended:
+            os.kill(self._trial.pid, signal.SIGKILL)
+            os.waitpid(self._trial.pid, 0)
+        self._trial = None
+        load = loads.popleft()
+        if ended and status == 0:
+            load()
             gc.freeze()
 
     def close(self) -> None:
+        if self._trial is not None:
+            self._children.add(self._trial.pid)
         for pid in tuple(self._children):
             self._end(pid)
 
@@ -95,6 +130,22 @@ class Zygote:
             logger.exception("a renderer failed")
         finally:
             os._exit(code)
+
+
+def _attempt(load: Callable[[], object]) -> int:
+    """A process that ends with 0 if that can be loaded."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _come_of_age(os.getppid())
+        load()
+        code = 0
+    except Exception:  # whoever wants it will be told
+        logger.info("something could not be loaded in advance", exc_info=True)
+    finally:
+        os._exit(code)
 
 
 def _come_of_age(parent: int) -> None:
