@@ -33,9 +33,9 @@ class LockSettings:
     strikes: int = 3
     """So many in a row below `keep_at` close it again."""
     hurry_s: float = 0.15
-    """Time between looks until it is open, and after one that was bad;"""
+    """Time between looks until it is decided, and after one that speaks against what was;"""
     recheck_s: float = 1.0
-    """and while it is open."""
+    """and from then on. A look takes 27 ms of a core."""
     lost_s: float = 0.5
     """After this long without a face, the next one may be somebody else's."""
     stale_s: float = 10.0
@@ -84,7 +84,7 @@ class OwnerLock:
 
     def due(self, at_s: float) -> bool:
         """Whether a look at the face in this frame is wanted."""
-        settled = self._state is Lock.OPEN and not self._bad
+        settled = self._state is (Lock.REFUSED if self._bad else Lock.OPEN)
         return not 0.0 <= at_s - self._looked_s < (self._settings.recheck_s if settled else self._settings.hurry_s)
 
     def look(self, at_s: float) -> None:

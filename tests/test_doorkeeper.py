@@ -201,7 +201,7 @@ def test_a_stranger_who_takes_the_seat_is_stopped_within_two_seconds(room: Room)
     assert len(moved) * FRAME_S < 2.0
     assert not any(jaw(frame) for frame in frames[len(moved) :])
     assert frames[-1].lock is Lock.REFUSED
-    assert room.sit(OWNER, 1.0)[-1].lock is Lock.OPEN
+    assert room.sit(OWNER, 2.0)[-1].lock is Lock.OPEN
 
 
 def test_a_stranger_whose_face_the_tracker_takes_for_another_moves_nothing_at_all(room: Room) -> None:
@@ -224,7 +224,7 @@ def test_sliders_move_a_locked_avatar_only_while_its_owner_is_there(room: Room) 
     room.reenactor.set_pose(PuppetPose((UnitSetting("jawOpen", BY_HAND, True),)))
     assert jaw(room.reenactor.placeholder()) == 0.0
     assert not any(jaw(frame) for frame in room.sit(STRANGER, 2.0))
-    assert jaw(room.sit(OWNER, 1.0)[-1]) == pytest.approx(BY_HAND)
+    assert jaw(room.sit(OWNER, 2.0)[-1]) == pytest.approx(BY_HAND)
     assert jaw(room.reenactor.placeholder()) == pytest.approx(BY_HAND)
     room.now_s += 11.0
     rested = room.reenactor.placeholder()
@@ -299,7 +299,7 @@ def test_nothing_of_a_stranger_goes_out_over_vmc() -> None:
             room = Room(LockPolicy.CONSENTED, agreed(own_driver_only=True), output)
             room.sit(STRANGER, 3.0)
             assert received() == []
-            room.sit(OWNER, 1.0)
+            room.sit(OWNER, 2.0)
             assert len(received()) > 10
             room.sit(STRANGER, 5.0)
             received()

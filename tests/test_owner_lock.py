@@ -85,7 +85,7 @@ def test_the_owner_is_let_in_within_a_second_and_not_by_one_look(scene: Scene) -
 def test_a_stranger_is_refused_and_looked_at_again_and_again(scene: Scene) -> None:
     assert scene.until(Lock.REFUSED, STRANGER) < 1.0
     assert set(scene.play(30.0, STRANGER)) == {Lock.REFUSED}
-    assert len(scene.looks) > 100
+    assert 29 <= len([look for look in scene.looks if look > scene.now_s - 30.0]) <= 31
 
 
 def test_who_is_neither_like_nor_unlike_waits(scene: Scene) -> None:
@@ -93,8 +93,8 @@ def test_who_is_neither_like_nor_unlike_waits(scene: Scene) -> None:
 
 
 def test_after_a_refusal_the_owner_is_let_in(scene: Scene) -> None:
-    scene.until(Lock.REFUSED, STRANGER)
-    assert scene.until(Lock.OPEN, OWNER) < 1.0
+    scene.after(5.2, STRANGER)
+    assert scene.until(Lock.OPEN, OWNER) < 2.0
 
 
 def test_a_stranger_who_takes_the_owners_place_unnoticed_is_shut_out_within_two_seconds(opened: Scene) -> None:
@@ -127,6 +127,7 @@ def test_a_lost_face_must_be_recognised_again(opened: Scene) -> None:
     """Not one frame of a stranger's gets in between."""
     assert opened.until(Lock.WAITING, None) == pytest.approx(SETTINGS.lost_s, abs=2 * FRAME_S)
     assert Lock.OPEN not in set(opened.play(10.0, STRANGER))
+    opened.after(1.0, None)
     assert opened.until(Lock.OPEN, OWNER) < 1.0
 
 
