@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -57,6 +59,10 @@ class Options:
     vanish: bool = False
     """Leave without a word, as a crashed browser does."""
     pings: bool = True
+    flood: int = 0
+    """So many of the first of `messages` are sent at once, beside what else is sent."""
+    until_eof: bool = False
+    """Stay until standard input ends, at most so many `seconds`; each of its lines is sent over the control channel."""
 
 
 def planes_of(frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -137,6 +143,8 @@ class Received:
 
 async def talk(channel: RTCDataChannel, options: Options) -> None:
     """Pings every half second and sends what is to be sent."""
+    for _ in range(options.flood):
+        channel.send(options.messages[0])
     for message in options.messages:
         channel.send(bytes.fromhex(message.removeprefix("hex:")) if message.startswith("hex:") else message)
         await asyncio.sleep(0.02)
@@ -179,7 +187,8 @@ async def run(options: Options) -> dict[str, Any]:
             report |= {"status": response.status, "answer_ms": round((time.monotonic() - begin) * 1e3, 1), "session_id": answer.get("session_id")}
         if report["status"] == 200:
             await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-            await asyncio.sleep(options.seconds)
+            await stay(options, channel)
+            report |= {"left_at": time.monotonic()}
             report |= {} if options.vanish else await goodbye(http, f"{options.url}/sessions/{answer['session_id']}")
         else:
             report["problem"] = answer
@@ -197,6 +206,19 @@ async def run(options: Options) -> dict[str, Any]:
     }
 
 
+async def stay(options: Options, channel: RTCDataChannel) -> None:
+    """For as long as was asked for."""
+    if not options.until_eof:
+        await asyncio.sleep(options.seconds)
+        return
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(options.seconds):
+            while line := await reader.readline():
+                channel.send(line.decode().strip())
+
+
 def offer_of(peer: RTCPeerConnection, options: Options) -> dict[str, str]:
     """The body of POST /offer."""
     offer = {"sdp": peer.localDescription.sdp, "type": peer.localDescription.type}
@@ -206,7 +228,7 @@ def offer_of(peer: RTCPeerConnection, options: Options) -> dict[str, str]:
 async def goodbye(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     """The session's last statistics, and its end."""
     async with http.get(f"{url}/stats") as response:
-        stats = await response.json()
+        stats = await response.json() if response.status == 200 else None
     async with http.delete(url) as response:
         return {"stats": stats, "deleted": response.status}
 
@@ -246,6 +268,8 @@ def read_options(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--out", type=Path, help=".npz or .mp4")
     parser.add_argument("--message", dest="messages", action="append", default=[], help="sent over the control channel; hex:00ff sends bytes")
     parser.add_argument("--vanish", action="store_true", help="leave without a word")
+    parser.add_argument("--flood", type=int, default=0, help="send the first message so many times at once")
+    parser.add_argument("--until-eof", action="store_true", help="stay until standard input ends")
     parser.add_argument("--silent", dest="pings", action="store_false", help="never ping")
     return Options(**vars(parser.parse_args(arguments)))
 

@@ -32,7 +32,8 @@ class ServerProcess:
 
 
 async def launch(*command: str, prefix: Sequence[str] = ()) -> asyncio.subprocess.Process:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name == "HEADCAST_WEIGHTS_DIR"}
+    kept = ("HEADCAST_KEYS_DIR", "HEADCAST_WEIGHTS_DIR")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name in kept}
     environment |= {"HEADCAST_AVATARS_DIR": str(SHIPPED), "HEADCAST_NO_STUDIO": "1"}
     return await asyncio.create_subprocess_exec(
         *prefix, sys.executable, *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -40,9 +41,9 @@ async def launch(*command: str, prefix: Sequence[str] = ()) -> asyncio.subproces
 
 
 @asynccontextmanager
-async def server_process(*command: str, patience_s: float = 60.0) -> AsyncIterator[ServerProcess]:
-    """Runs `python COMMAND… --port 0` while the block runs, from when it says that it is ready."""
-    process = await launch(*command, "--port", "0")
+async def server_process(*command: str, patience_s: float = 60.0, prefix: Sequence[str] = ()) -> AsyncIterator[ServerProcess]:
+    """Runs `python COMMAND… --port 0`, with `prefix` before it, while the block runs, from when it says that it is ready."""
+    process = await launch(*command, "--port", "0", prefix=prefix)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(patience_s):
