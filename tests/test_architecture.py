@@ -46,7 +46,7 @@ ONLY_IN = {
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {"credentials_http.py", "fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py"}
-LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "reenactor")
+LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "seat", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 
 

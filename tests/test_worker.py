@@ -16,7 +16,8 @@ from realtime.errors import NotFound, RendererLost
 from realtime.metrics import SessionMetrics
 from realtime.packets import PuppetPose, RenderedFrame, UnitSetting, VideoPacket
 from realtime.reenactor import Reenactor
-from realtime.worker import BACK_OFF_S, FORGIVEN_AFTER_S, MAX_COMMANDS, STALL_S, THREAD_NAME, Seat, Worker
+from realtime.seat import BACK_OFF_S, FORGIVEN_AFTER_S, MAX_COMMANDS, STALL_S, Seat
+from realtime.worker import THREAD_NAME, Worker
 from tests.fakes import Behaviour, FakeFactory, FakeReenactor
 
 
