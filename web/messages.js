@@ -216,6 +216,13 @@ export const RECORD = {
   noPicture: 'There is no picture to save: try again',
   saved: (/** @type {string} */ name, /** @type {string} */ size) => `Saved ${name}, ${size}`,
   full: (/** @type {string} */ size) => `The recording reached ${size} and was saved: start another to go on`,
+  signing: 'Adding content credentials…',
+  credentials: (/** @type {boolean} */ asked, /** @type {boolean} */ holds) =>
+    !asked ? '' : holds ? ', with content credentials' : '. The server did not sign it: it has no content credentials',
+  note: {
+    signed: 'Made in this browser. This server signs into it that it shows an AI avatar, and keeps nothing of it. Then it is saved to your downloads.',
+    plain: 'Made in this browser and saved to your downloads. Nothing is sent.',
+  },
   started: 'Recording. R stops and saves',
   broken: 'The browser broke the recording off; what there was of it was saved',
   failed: 'The recording failed and nothing was saved: free some memory, or try another browser',

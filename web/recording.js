@@ -1,5 +1,6 @@
 /** The card that records and takes pictures: what it offers, what it says, and what comes of it. */
 
+import { signed } from './credentials.js';
 import { RECORD } from './messages.js';
 import { DelayedMicrophone, fileName, formatFor, MOST_BYTES, Recording, save, snapshot } from './record.js';
 import { clockTime } from './sources.js';
@@ -24,6 +25,7 @@ export class RecordingCard {
   #delayMs = USUAL_DELAY_MS;
   #followedMs = 0;
   #playing = false;
+  #signing = 0;
 
   /**
    * @param {HTMLVideoElement} video the avatar
@@ -34,7 +36,9 @@ export class RecordingCard {
     this.handlers = handlers;
     element('record').addEventListener('click', () => this.toggle());
     element('snapshot').addEventListener('click', () => this.shoot());
-    if (!formatFor(false)) element('record-note').textContent = RECORD.unable;
+    element('record-signed').addEventListener('change', () => this.#note());
+    window.addEventListener('beforeunload', (event) => this.#signing > 0 && event.preventDefault());
+    this.#note();
     this.render();
   }
 
@@ -63,8 +67,9 @@ export class RecordingCard {
   async shoot() {
     if (!this.#playing) return;
     try {
-      save(await snapshot(this.video), fileName(this.handlers.avatar(), 'png', new Date()));
-      this.handlers.notice(RECORD.shot);
+      const name = fileName(this.handlers.avatar(), 'png', new Date());
+      const { asked, holds } = await this.#save(await snapshot(this.video), name);
+      this.handlers.notice(RECORD.shot + RECORD.credentials(asked, holds), asked && !holds ? 'alert' : 'check');
     } catch {
       this.handlers.notice(RECORD.noPicture, 'alert');
     }
@@ -111,9 +116,7 @@ export class RecordingCard {
       progress: () => this.render(),
       ended: (file, why) => {
         this.#ended();
-        save(file, name);
-        const news = { asked: RECORD.saved(name, sizeText(file.size)), full: RECORD.full(sizeText(MOST_BYTES)), broken: RECORD.broken };
-        this.handlers.notice(news[why], why === 'asked' ? 'check' : 'alert');
+        this.#keep(file, name, why);
       },
       failed: () => {
         this.#ended();
@@ -122,6 +125,34 @@ export class RecordingCard {
     });
     this.handlers.notice(RECORD.started);
     this.#timer = window.setInterval(() => this.render(), TICK_MS);
+  }
+
+  /** @param {Blob} file @param {string} name @param {'asked'|'full'|'broken'} why */
+  async #keep(file, name, why) {
+    if (element('record-signed').checked) this.handlers.notice(RECORD.signing);
+    const { asked, holds, name: savedAs, bytes } = await this.#save(file, name);
+    const news = { asked: RECORD.saved(savedAs, sizeText(bytes)), full: RECORD.full(sizeText(MOST_BYTES)), broken: RECORD.broken };
+    this.handlers.notice(news[why] + RECORD.credentials(asked, holds), why === 'asked' && (holds || !asked) ? 'check' : 'alert');
+  }
+
+  /**
+   * With content credentials where they are wanted and the server gives them, as it is otherwise.
+   *
+   * @param {Blob} file @param {string} name
+   * @returns {Promise<{asked: boolean, holds: boolean, name: string, bytes: number}>} whether credentials were asked for, and are in it
+   */
+  async #save(file, name) {
+    const asked = element('record-signed').checked;
+    this.#signing++;
+    const made = asked ? await signed(file, this.handlers.avatar()) : null;
+    this.#signing--;
+    const savedAs = made ? name.replace(/\w+$/, made.suffix) : name;
+    save(made?.file ?? file, savedAs);
+    return { asked, holds: made !== null, name: savedAs, bytes: (made?.file ?? file).size };
+  }
+
+  #note() {
+    element('record-note').textContent = formatFor(false) ? RECORD.note[element('record-signed').checked ? 'signed' : 'plain'] : RECORD.unable;
   }
 
   #ended() {

@@ -50,7 +50,8 @@ class ServerProcess:
         Raises:
             AssertionError: it ended, or was not ready in time; with what it wrote.
         """
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name == "HEADCAST_WEIGHTS_DIR"}
+        kept = ("HEADCAST_KEYS_DIR", "HEADCAST_WEIGHTS_DIR")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADCAST_") or name in kept}
         environment |= {"HEADCAST_AVATARS_DIR": str(SHIPPED), "HEADCAST_STUDIO_DIR": str(self._log.parent / "studio")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, env=environment, stdout=log, stderr=log)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.consent.keys import KeyFolder
+from models.credentials.identity import identity
+from models.credentials.manifest import MP4, PNG, verify
+from models.watermark.files import look
 from tests.e2e.browser import DESKTOP, Headcast, eventually
 from tests.e2e.conftest import MakeBrowser
 from tests.e2e.flashing import FLASH_AND_TONE, EchoProcess, read_recording
@@ -15,7 +20,7 @@ from tests.e2e.server_process import ServerProcess
 from tests.e2e.watching import decoded, picture
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 FARTHEST_S = 0.12
 """Sound may be heard so much before or after its picture and still pass for in time with it: ITU-R BT.1359 finds -125 to +45 ms detectable, -185 to +90 ms
@@ -150,3 +155,55 @@ def calm_recording(browser: Browser, server: ServerProcess, folder: Path) -> tup
             if abs(offset_s) < FARTHEST_S:
                 break
     return offset_s, delay_s
+
+
+def test_what_is_saved_says_what_made_it(headcast: Headcast, tmp_path: Path, artefacts: Path) -> None:
+    """The recording and the snapshot carry content credentials that hold and are trusted with the server's own authority, and the mark in the pixels."""
+    trusted = identity(KeyFolder.of(), datetime.now(UTC)).authority.decode()
+    headcast.open()
+    headcast.page.uncheck("#record-sound")
+    headcast.page.click("#sources label:has([value=sliders])")
+    headcast.start()
+    headcast.wait_phase("live")
+    headcast.wait_picture()
+    video = take(headcast, tmp_path, 2.0)
+    headcast.page.wait_for_selector("#toast:has-text('with content credentials')")
+    headcast.shoot(artefacts, "desktop-recording-signed")
+    with headcast.page.expect_download() as download:
+        headcast.press("k")
+    still = tmp_path / "still.png"
+    download.value.save_as(still)
+    assert video.suffix == ".mp4"
+    for path, media_type in ((video, MP4), (still, PNG)):
+        with path.open("rb") as file:
+            verdict = verify(file, media_type, trusted)
+        assert verdict.state == "Trusted", verdict
+        assert verdict.source == "trainedAlgorithmicMedia"
+        assert all(each.finding.found for each in look(path)), path
+    assert read_recording(video).size == (512, 512)
+    assert headcast.complaints == []
+
+
+def test_without_credentials_nothing_is_sent_and_where_they_fail_it_is_said(headcast: Headcast, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.method)
+        route.fulfill(status=503)
+
+    headcast.page.route("**/credentials?*", refuse)
+    headcast.go_live()
+    with headcast.page.expect_download() as download:
+        headcast.press("k")
+    headcast.page.wait_for_selector("#toast:has-text('no content credentials')")
+    path = tmp_path / "still.png"
+    download.value.save_as(path)
+    with path.open("rb") as file:
+        assert verify(file, PNG).state == "None"
+    assert asked == ["POST"]
+    headcast.page.uncheck("#record-signed")
+    assert headcast.text("#record-note").endswith("Nothing is sent.")
+    with headcast.page.expect_download():
+        headcast.press("k")
+    headcast.page.wait_for_selector("#toast:has-text('Picture saved'):not(:has-text('credentials'))")
+    assert asked == ["POST"]
