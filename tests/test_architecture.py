@@ -45,7 +45,10 @@ ONLY_IN = {
     "onnxruntime": {"models/onnx_session.py"},
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
-MAY_USE_ASYNCIO = {"credentials_http.py", "fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py", "tracks.py", "viewer.py", "watch.py"}
+MAY_USE_ASYNCIO = {
+    "credentials_http.py", "fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py",
+    "tracks.py", "viewer.py", "watch.py",
+}  # fmt: skip
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "seat", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}
 
