@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 AVATAR = Path(__file__).resolve().parents[1] / "assets" / "avatars" / "theo.avatar"
 FINDING = {"refuses": False, "found": "the face is dim", "needed": "light", "instead": "Face a window"}
@@ -51,7 +52,7 @@ def check(word: str) -> int:
     return 2 if refused else 0
 
 
-def make(given: dict[str, str], clip: Path, word: str) -> int:
+def make(given: dict[str, Any], clip: Path, word: str) -> int:
     end_with_standard_input()
     run = Path(given["runs"]) / given["name"]
     (run / "previews").mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,8 @@ def make(given: dict[str, str], clip: Path, word: str) -> int:
 def main(command: str, *arguments: str) -> int:
     if command == "ready":
         return 0
-    given = dict(each[2:].split("=", 1) for each in arguments if "=" in each and each.startswith("--"))
+    given: dict[str, Any] = dict(each[2:].split("=", 1) for each in arguments if "=" in each and each.startswith("--"))
+    given["flags"] = [each for each in arguments if each.startswith("--") and "=" not in each]
     clip = Path(arguments[-1])
     word = clip.read_bytes()[:40].split()[0].decode()
     return probe(clip, word) if command == "probe" else check(word) if command == "check" else make(given, clip, word)

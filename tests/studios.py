@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from models.consent.statement import USUAL, words
 from realtime.gallery import SHIPPED, Gallery, scan
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
@@ -25,7 +26,7 @@ from tests import fakes
 ROOT = Path(__file__).resolve().parents[1]
 FAKE_TRAINING, SMALL_TRAINING = ROOT / "tests" / "fake_training.py", ROOT / "tests" / "small_training.py"
 CLIP = b"good " + b"x" * 4000
-ANNA = {"name": "Anna B", "subject": "Anna Berg", "granted_by": "Anna Berg", "agreed": True, "keep_video": True}
+ANNA = {"name": "Anna B", "subject": "Anna Berg", "granted_by": "Anna Berg", "agreed": True, "statement": words(USUAL, False, None), "keep_video": True}
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from models.consent.statement import pieces, words
 from realtime.gallery import SHIPPED
 from realtime.studio import disk, trainer, uploads
 from realtime.studio.jobs import Progress
@@ -39,9 +41,8 @@ async def test_a_video_becomes_an_avatar_that_can_be_worn_at_once(studio: Studio
     assert listed[0]["id"] == "Anna-B"
     assert studio.gallery.load("Anna-B") == "Anna-B.avatar"
     run = studio.folder / "runs" / done["id"] / "Anna B"
-    assert json.loads((run / "asked.json").read_text()) == {
-        "name": "Anna B", "runs": str(run.parent), "preset": "full", "subject": "Anna Berg", "granted-by": "Anna Berg"
-    }  # fmt: skip
+    asked = {"name": "Anna B", "runs": str(run.parent), "preset": "full", "subject": "Anna Berg", "granted-by": "Anna Berg", "purposes": "live,recordings"}
+    assert asked.items() <= json.loads((run / "asked.json").read_text()).items()
     assert not (run / "dataset").exists(), "gigabytes that nobody needs any more"
     picture = await studio.http.get(f"/studio/jobs/{done['id']}/previews/1.jpg")
     assert (picture.status, picture.content_type) == (200, "image/jpeg")
@@ -183,6 +184,15 @@ async def test_nothing_of_one_job_is_reached_through_another(studio: StudioClien
         ({"granted_by": "x" * 101}, "granted_by:"),
         ({"agreed": False}, "agreed:"),
         ({"agreed": "yes"}, "agreed:"),
+        ({"statement": None}, "statement:"),
+        ({"purposes": ["recordings"]}, "purposes: expected a list with live"),
+        ({"purposes": "live"}, "purposes:"),
+        ({"purposes": ["live", {}]}, "purposes:"),
+        ({"purposes": ["live", "sale"]}, "got sale"),
+        ({"own_driver_only": "no"}, "own_driver_only:"),
+        ({"expires": 5}, "expires:"),
+        ({"expires": "soon"}, "expires:"),
+        ({"expires": "2020-01-01"}, "today or later"),
         ({"preset": "huge"}, "preset:"),
         ({"preset": ["quick"]}, "preset:"),
     ],
@@ -190,6 +200,29 @@ async def test_nothing_of_one_job_is_reached_through_another(studio: StudioClien
 async def test_no_avatar_without_a_name_a_person_and_their_agreement(studio: StudioClient, changes: dict[str, object], words: str) -> None:
     upload = await studio.checked()
     assert words in await refusal(await studio.http.post("/studio/jobs", json={"upload": upload["id"], **ANNA, **changes}), 400)
+
+
+async def test_only_what_the_form_showed_is_agreed_to(studio: StudioClient) -> None:
+    upload = await studio.checked()
+    for changes in ({"statement": "Whatever."}, {"purposes": ["live"]}, {"own_driver_only": True}, {"expires": "2100-01-31"}):
+        said = await refusal(await studio.http.post("/studio/jobs", json={"upload": upload["id"], **ANNA, **changes}), 409)
+        assert "load the page again" in said
+    chosen = {"purposes": ["export", "live"], "own_driver_only": True, "expires": "2100-01-31", "statement": words(["live", "export"], True, "2100-01-31")}
+    job = await studio.job(await studio.begin(**chosen, keep_video=True), "done")
+    run = studio.folder / "runs" / str(job["id"]) / "Anna B"
+    asked = json.loads((run / "asked.json").read_text())
+    assert {name: asked[name] for name in ("subject", "granted-by", "purposes", "expires")} == {
+        "subject": "Anna Berg", "granted-by": "Anna Berg", "purposes": "live,export", "expires": "2100-01-31",
+    }  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", asked["agreed-at"])
+    assert {"--agreed", "--own-driver-only"} <= set(asked["flags"])
+
+
+async def test_the_page_is_told_the_words_that_the_server_would_put_together(studio: StudioClient) -> None:
+    told = (await studio.get("/studio/info"))["consent"]
+    assert told == pieces()
+    said = f"{told['opening']} {told['live']['anybody']}; {told['clauses']['recordings']}; {told['nothing_else']} {told['no_end']} {told['ending']}"
+    assert said == words(told["usual"], False, None)
 
 
 async def test_bodies_that_are_no_job(studio: StudioClient) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from models.avatar_file import read_avatar
+from models.avatar_file import read_avatar, write_avatar
+from models.consent.keys import VARIABLE, KeyFolder
+from models.consent.statement import Purpose
 from realtime.gallery import SHIPPED
 from realtime.studio.studio import DATABASE
+from tests.consents import agreed, write_signed
 from tests.studios import StudioClient, answer, holding, refusal, studio_client
+from tests.tiny_avatar import tiny_avatar
 
 UNKNOWN = "A" * 22
 
@@ -81,6 +86,61 @@ async def test_what_is_no_avatar_is_not_taken(studio: StudioClient, content: byt
     assert "expected an avatar file" in said
     assert str(studio.folder) not in said
     assert list((studio.folder / "avatars").iterdir()) == []
+
+
+async def test_an_avatar_whose_person_did_not_agree_is_not_taken(studio: StudioClient, tmp_path: Path) -> None:
+    made = tiny_avatar(6)
+    signed = write_signed(tmp_path / "anna.avatar", made, agreed()).read_bytes()
+    write_avatar(tmp_path / "plain.avatar", replace(made, card=replace(made.card, consent=agreed())))
+    cases = {
+        "nobody signed that Anna B. agreed": (tmp_path / "plain.avatar").read_bytes(),
+        "it was altered after it was signed": signed.replace(b"Anna B.", b"Anna C."),
+        "ended on 2026-01-31": write_signed(tmp_path / "old.avatar", made, agreed("2026-01-31")).read_bytes(),
+        "is not shown live: Anna B. agreed to export": write_signed(tmp_path / "still.avatar", made, agreed(purposes=(Purpose.EXPORT,))).read_bytes(),
+    }
+    for words, content in cases.items():
+        said = await refusal(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 422)
+        assert words in said
+    assert list((studio.folder / "avatars").iterdir()) == []
+    assert (await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(signed)), 201))["id"] == "Ball"
+    (listed,) = [each for each in (await studio.get("/avatars"))["avatars"] if each["id"] == "Ball"]
+    assert (listed["consent"]["subject"], listed["consent"]["purposes"], listed["signed"]["by"]) == (
+        "Anna B.",
+        [str(each) for each in Purpose],
+        "this installation",
+    )
+    shown = await studio.get("/studio/avatars/Ball")
+    assert (shown["granted_by"], shown["signed_by"], shown["own_driver_only"]) == ("Anna B.", "this installation", False)
+
+
+async def test_the_owner_says_whose_avatars_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "here"))
+    bert = KeyFolder(tmp_path / "bert")
+    content = write_signed(tmp_path / "anna.avatar", tiny_avatar(6), agreed(), bert).read_bytes()
+    async with studio_client(tmp_path) as studio:
+        refused = await studio.http.post("/studio/avatars", data=io.BytesIO(content))
+        assert "signed by somebody who is believed here" in await refusal(refused, 409)
+        key = refused.headers["Headcast-Signer"]
+        assert key == bert.known().own
+        await refusal(await studio.http.post("/studio/avatars", params={"trust": "ed25519-" + "A" * 43}, data=io.BytesIO(content)), 409)
+        assert KeyFolder.of().known().trusted == {}
+        assert (await answer(await studio.http.post("/studio/avatars", params={"trust": key}, data=io.BytesIO(content)), 201))["id"] == "Ball"
+        assert (await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 201))["id"] == "Ball-2"
+    assert list(KeyFolder.of().known().trusted) == [key]
+
+
+async def test_withdrawing_deletes_and_refuses_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "here"))
+    content = write_signed(tmp_path / "anna.avatar", tiny_avatar(6), agreed()).read_bytes()
+    async with studio_client(tmp_path, trusting=False) as studio:
+        brought = await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 201)
+        url = "/studio/avatars/Ball?withdraw=1"
+        assert "only the browser" in await refusal(await studio.http.delete(url), 403)
+        assert KeyFolder.of().known().withdrawn == frozenset()
+        assert (await studio.http.delete(url, headers=holding(brought["key"]))).status == 204
+        assert studio.taken_off == ["Ball"]
+        assert list((studio.folder / "avatars").iterdir()) == []
+        assert "has withdrawn their consent" in await refusal(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 422)
 
 
 async def test_an_empty_or_too_large_avatar_file(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,11 +49,12 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_stage_goes_on_with_the_options_of_its_run(tmp_path: Path, clip: Path, seen: list[tuple[str, Options]], capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--name", "anna", "--runs", str(tmp_path / "runs"), "--quiet"]
-    assert main(["dataset", str(clip), *where, "--preset", "full", "--subject", "Anna B.", "--road", "closed-form", "--threads", "3"]) == 0
+    assert main(["dataset", str(clip), *where, "--preset", "full", "--subject", "Anna B.", "--agreed", "--road", "closed-form", "--threads", "3"]) == 0
     assert main(["fit", *where]) == 0
     assert main(["train", *where, "--road", "neural"]) == 0
     assert [name for name, _ in seen] == ["dataset", "fit", "train"]
     assert {(options.preset, options.subject, options.threads, options.clip) for _, options in seen} == {("full", "Anna B.", 3, clip)}
+    assert len({options.agreed_at for _, options in seen}) == 1
     assert [options.road for _, options in seen] == ["closed-form", "closed-form", "neural"]
     assert str(tmp_path / "runs" / "anna" / "dataset") in said(capsys)
     assert main(["dataset", *where]) == 0
@@ -131,3 +132,66 @@ def test_still_passes_on_every_name(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_every_command_has_help(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "usage" in done.stdout
+
+
+ANNA = ("--subject", "Anna B.", "--agreed")
+
+
+def test_nothing_is_begun_before_somebody_agreed(tmp_path: Path, clip: Path, seen: list[tuple[str, Options]], capsys: pytest.CaptureFixture[str]) -> None:
+    where = [str(clip), "--name", "anna", "--runs", str(tmp_path / "runs"), "--quiet"]
+    assert main(["all", *where]) == 2
+    assert "--subject: expected whose face it is" in said(capsys)
+    assert main(["all", *where, "--subject", "Anna B.", "--granted-by", "Eva B.", "--purposes", "live", "--expires", "2100-01-31"]) == 2
+    asked = said(capsys)
+    assert "If Eva B. agrees to this, add --agreed:\nI am the person shown in the video, or may decide for them." in asked
+    assert "until the end of 2100-01-31" in asked
+    for flags, words in (
+        (["--purposes", "sale"], "purposes: expected"),
+        (["--expires", "2020-01-01"], "today or later"),
+        (["--granted-by", ""], "If Anna B."),
+    ):
+        assert main(["all", *where, "--subject", "Anna B.", *flags]) == 2
+        assert words in said(capsys)
+    with pytest.raises(SystemExit):
+        main(["all", *where, *ANNA, "--agreed-at", "yesterday"])
+    assert (seen, (tmp_path / "runs" / "anna").exists()) == ([], False)
+
+
+def test_what_was_agreed_to_is_kept_with_the_run(
+    tmp_path: Path, clip: Path, seen: list[tuple[str, Options]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--name", "anna", "--runs", str(tmp_path / "runs"), "--quiet"]
+    told = [*ANNA, "--purposes", "live,export", "--own-driver-only", "--agreed-at", "2026-01-31T12:00:00Z"]
+    for stage in ("dataset", "fit", "train", "bake"):
+        assert main([stage, *([str(clip), *told] if stage == "dataset" else []), *where]) == 0
+    record = seen[-1][1].agreement
+    assert record is not None
+    assert (record.subject, record.granted_by, record.purposes) == ("Anna B.", "Anna B.", ("live", "export"))
+    assert (record.own_driver_only, record.expires, record.agreed_at) == (True, None, "2026-01-31T12:00:00Z")
+    assert main(["bake", *where]) == 0
+    assert main(["bake", *where, "--subject", "Anna B.", "--agreed"]) == 0, "the same is agreed to as before"
+    assert len(seen) == 4, "done already"
+    assert main(["bake", *where, "--purposes", "live"]) == 2
+    assert "add --agreed" in said(capsys)
+    assert main(["bake", *where, "--purposes", "live", "--agreed"]) == 0
+    assert [stage for stage, _ in seen[4:]] == ["bake"]
+    clip.write_bytes(b"somebody else")
+    assert main(["all", str(clip), *where, "--force"]) == 2
+    assert "--subject" in said(capsys)
+
+
+def test_whoever_sits_at_the_terminal_is_asked(
+    tmp_path: Path, clip: Path, seen: list[tuple[str, Options]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(["no", "y"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: print(question) or next(answers))
+    call = ["dataset", str(clip), "--name", "anna", "--runs", str(tmp_path / "runs"), "--quiet", "--subject", "Anna B."]
+    assert main(call) == 0, "a stage that shows nobody asks nothing"
+    call[0] = "all"
+    assert main(call) == 2
+    assert "Does Anna B. agree to this, for Anna B.? [y/N]" in said(capsys)
+    monkeypatch.setattr("training.__main__._tell", lambda run, stages: None)
+    monkeypatch.setattr("training.report.write_report", lambda run: None)
+    assert main(call) == 0
+    assert seen[-1][1].agreed_at

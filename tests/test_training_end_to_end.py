@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile, read_avatar
 from models.badge import make_badge
+from models.consent.opening import open_card
 from models.head import save_head
 from models.image_blob import decode_image
 from models.rotations import to_matrix
@@ -86,7 +88,8 @@ def stages_after_the_dataset(folder: Path, options: Options, plan: FitPlan, teac
 def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     clip = tmp_path_factory.mktemp("clip") / "clip.mp4"
     clip.write_bytes(b"stands for the pictures, which are rendered")
-    return Options(clip, device="cpu", road="closed-form", subject="Theo", granted_by="Theo's maker", threads=1)
+    agreed = {"subject": "Theo", "granted_by": "Theo's maker", "purposes": ("live", "recordings"), "expires": "2100-01-31", "agreed_at": "2026-11-22T20:30:00Z"}
+    return Options(clip, device="cpu", road="closed-form", threads=1, **agreed)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +164,9 @@ def test_baked_is_as_good_as_unbaked(done: Done) -> None:
 def test_the_card_says_whose_face_it_is(done: Done) -> None:
     card = read_avatar(done.run.avatar).card
     assert (card.name, card.consent.synthetic, card.consent.subject, card.consent.granted_by) == ("theo", False, "Theo", "Theo's maker")
-    assert card.consent.statement
-    assert card.consent.date
+    assert "This holds until the end of 2100-01-31." in card.consent.statement
+    assert (card.consent.agreed_at, card.consent.expires) == ("2026-11-22T20:30:00Z", "2100-01-31")
+    assert open_card(done.run.avatar, datetime.date.today()).provenance.whose == "this installation"
     assert "as they agreed" in card.licence
 
 
@@ -279,6 +283,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     script.write_text(textwrap.dedent(KILLABLE), encoding="utf-8")
     runs = tmp_path / "runs"
     command = [sys.executable, str(script), "all", str(clip), "--name", "mara", "--runs", str(runs), "--device", "cpu", "--threads", "1", "--quiet"]
+    command += ["--subject", "Mara", "--agreed"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
         try:

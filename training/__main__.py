@@ -14,8 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from models.consent.arguments import add_arguments, at_terminal
 from models.errors import BadFile, ModelError
 from models.weights import read_manifest, weights_folder
+from training.agreeing import with_agreement
 from training.errors import MachineError, TrainingError
 from training.pipeline import options_of, prepare, run_stages
 from training.progress import ConsoleProgress, Progress, duration
@@ -122,8 +124,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--road", choices=("auto", "closed-form", "neural"), help="how the appearance is learned; auto: neural where there is a GPU")
     parser.add_argument("--head", type=Path, metavar="FILE", help="a head file, say of FLAME (default: the open head)")
-    parser.add_argument("--subject", help="who is shown, for the consent record")
-    parser.add_argument("--granted-by", help="who agreed to it (default: the subject)")
+    add_arguments(parser)
     parser.add_argument("--threads", type=int, help="default: as many as there are processors")
     parser.add_argument("--force", action="store_true", help="make anew what is done already; replace a run of another clip")
     told = parser.add_mutually_exclusive_group()
@@ -186,7 +187,7 @@ def _train(given: argparse.Namespace) -> int:
         end_with(sys.stdin.fileno())
         progress = JsonProgress(sys.stdout, run.path / PREVIEWS)
     stages = STAGES if given.command == "all" else (given.command,)
-    options = _options(run, given)
+    options = with_agreement(_options(run, given), given, run, stages, at_terminal if sys.stdin.isatty() else None)
     with run.locked():
         prepare(run, options, given.force)
         run_stages(run, options, stages, progress, given.force)
@@ -199,7 +200,7 @@ def _train(given: argparse.Namespace) -> int:
 
 
 def _options(run: RunDir, given: argparse.Namespace) -> Options:
-    names = ("preset", "device", "road", "head", "subject", "granted_by", "threads")
+    names = ("preset", "device", "road", "head", "threads")
     wanted: dict[str, Any] = {name: getattr(given, name) for name in names}
     if wanted["head"] is not None and not wanted["head"].is_file():
         raise TrainingError(f"{wanted['head']}: there is no such head file. Convert FLAME's with python -m models.flame_file convert.")

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile, read_avatar, write_avatar
-from models.avatar_parts import AvatarCard, Consent, WeightFunction
+from models.avatar_header import pack_consent
+from models.avatar_parts import AvatarCard, WeightFunction
 from models.baked import BakedAvatar
+from models.consent.keys import KeyFolder
+from models.consent.sealing import seal
+from models.consent.statement import Agreement
 from models.driver import DriverProfile
 from models.image_blob import encode_image
 from models.texture import Texture
@@ -33,7 +37,6 @@ from training.train import DRAFT, PORTRAIT
 
 MAX_BYTES = 5_000_000
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 256, 85
-STATEMENT = "Agreed to this avatar being made from their video and driven live by those they give it to."
 LICENCE = "All rights reserved by the person shown; use only as they agreed."
 PLANS = {"quick": RegistrationPlan(points=500, starts=6), "full": RegistrationPlan()}
 PARITY_FRAMES = 8
@@ -41,11 +44,14 @@ LEAST_PARITY_DB = 35.0
 
 
 def run(run: RunDir, options: Options, progress: Progress) -> None:
-    """Writes the avatar of a run.
+    """Writes the avatar of a run, with the record of who agreed to it, signed.
 
     Raises:
-        TrainingError: it grew larger than an avatar should be.
+        TrainingError: nobody agreed, or it grew larger than an avatar should be.
     """
+    agreement = options.agreement
+    if agreement is None:
+        raise TrainingError(f"nobody agreed to this avatar: python -m training bake --name {run.name} --subject NAME --agreed")
     clip, head = load_clip(run.folder("dataset")), the_head(options)
     fit = run.folder("fit")
     fitted, landmarks, used = Fitted.load(fit / FITTED), Fitted.load(fit / LANDMARKS_ONLY), np.load(fit / USED)
@@ -54,9 +60,10 @@ def run(run: RunDir, options: Options, progress: Progress) -> None:
     profile = DriverProfile(head.name, fitted.identity, fitted.offsets, fitted.focal, registration)
     named = replace(draft, head_layout=head.name, driver=profile)
     progress.picture(partial(of_file, named, fitted, calmest(fitted, used)))
-    avatar = replace(named, card=_card(run.name, options, _thumbnail(named, fitted, used)))
+    avatar = replace(named, card=_card(run.name, agreement, _thumbnail(named, fitted, used)))
     folder = run.folder("bake")
     write_avatar(folder / "avatar", avatar)
+    seal(folder / "avatar", pack_consent(avatar.card.consent), KeyFolder.of(), datetime.datetime.now(datetime.UTC))
     size = (folder / "avatar").stat().st_size
     if size > MAX_BYTES:
         raise TrainingError(f"the avatar would be {size / 1e6:.1f} MB; {MAX_BYTES / 1e6:.0f} MB is the limit: choose a head with fewer vertices or shapes")
@@ -98,12 +105,9 @@ def _only_dynamic(avatar: BakedAvatar) -> WeightFunction | None:
     return replace(avatar.weights, layers=(*rest[::-1], (matrix[-count:], bias[-count:])))
 
 
-def _card(name: str, options: Options, thumbnail: bytes) -> AvatarCard:
-    """What a gallery shows; who is shown is the name where nothing else was said."""
-    subject = options.subject or name
-    today = datetime.date.today().isoformat()
-    consent = Consent(synthetic=False, subject=subject, granted_by=options.granted_by or subject, statement=STATEMENT, date=today)
-    return AvatarCard(name, f"Made from a video of {subject}.", LICENCE, "Headcast", consent, thumbnail)
+def _card(name: str, agreement: Agreement, thumbnail: bytes) -> AvatarCard:
+    """What a gallery shows."""
+    return AvatarCard(name, f"Made from a video of {agreement.subject}.", LICENCE, "Headcast", agreement.record(), thumbnail)
 
 
 def _thumbnail(avatar: AvatarFile, fitted: Fitted, frames: NDArray[np.int64]) -> bytes:

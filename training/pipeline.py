@@ -21,7 +21,7 @@ MATTERS = {
     "dataset": ("preset",),
     "fit": ("preset", "head"),
     "train": ("preset", "device", "road"),
-    "bake": ("subject", "granted_by"),
+    "bake": ("subject", "granted_by", "purposes", "own_driver_only", "expires"),
     "evaluate": ("preset",),
 }
 """The options that a stage's result depends on, beside what it takes from the stages before it."""
@@ -63,6 +63,7 @@ def options_of(run: RunDir, **given: Any) -> Options:
     values = {name: value for name, value in stored.items() if name in known}
     values["clip"] = Path(values["clip"])
     values["head"] = Path(values["head"]) if values.get("head") else None
+    values["purposes"] = tuple(values.get("purposes", ()))
     return replace(Options(**values), **{name: value for name, value in given.items() if value is not None})
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from models.consent.statement import Agreement
+
 STAGES = ("dataset", "fit", "train", "bake", "evaluate")
 Preset = Literal["quick", "full"]
 
@@ -25,5 +27,20 @@ class Options:
     subject: str = ""
     """Who is shown, for the consent record."""
     granted_by: str = ""
-    """Who agreed; empty: the subject."""
+    """Who agreed."""
+    purposes: tuple[str, ...] = ()
+    """To what, as in models/consent/statement.py."""
+    own_driver_only: bool = False
+    """Nobody but the person shown may drive the avatar."""
+    expires: str | None = None
+    """ISO 8601 day, the last on which the avatar may be used."""
+    agreed_at: str = ""
+    """ISO 8601, UTC; empty: nobody agreed yet, and so no avatar is baked."""
     threads: int = 2
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What was agreed to; None: nothing yet."""
+        if not self.agreed_at:
+            return None
+        return Agreement(self.subject, self.granted_by, self.purposes, self.own_driver_only, self.expires, self.agreed_at)

@@ -12,15 +12,15 @@ from pathlib import Path
 from models.avatar_file import parse_card, read_avatar_tensors
 from models.avatar_header import pack_consent
 from models.avatar_parts import Consent
+from models.consent.arguments import Ask, add_arguments, at_terminal, confirmed, proposed
 from models.consent.keys import KeyFolder
 from models.consent.opening import open_avatar
 from models.consent.sealing import seal
 from models.consent.signature import FIELD, content_digest, verify
-from models.consent.statement import USUAL, Agreement, Disagreement, Purpose, agreement
+from models.consent.statement import Disagreement
 from models.errors import ModelError
 
 DONE, REFUSED, NO_ANSWER = 0, 2, 3
-Ask = Callable[[str], bool]
 
 
 def main(arguments: Sequence[str], ask: Ask | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str], ask: Ask | None = None) -> int:
         ask: puts a question to whoever sits at the terminal; None: there is nobody.
     """
     given = _parser().parse_args(arguments)
-    given.ask = ask or (lambda question: False)
+    given.ask = ask
     command: Callable[[argparse.Namespace], int] = given.run
     try:
         return command(given)
@@ -54,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     command("verify", _verify, "whether it may be shown here, and why not")
     sign = command("sign", _sign, "record who agreed, and sign it with this installation's key")
     sign.add_argument("--synthetic", action="store_true", help="you made it, and it is nobody's likeness")
-    add_arguments(sign, required=False)
+    add_arguments(sign)
     renew = command("renew", _renew, "the same person agrees again: until another day, or for something else")
-    add_arguments(renew, required=False)
+    add_arguments(renew)
     command("key", _key, "this installation's public key, for others to trust", file=False)
     trust = command("trust", _trust, "believe what another installation signed", file=False)
     trust.add_argument("key", metavar="KEY")
@@ -66,33 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     withdraw = command("withdraw", _withdraw, "the person takes their consent back: the file is deleted, and refused where a copy of it comes back")
     withdraw.add_argument("--yes", action="store_true", help="do not ask")
     return parser
-
-
-def add_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
-    """The flags that say what was agreed to; training has them too."""
-    parser.add_argument("--subject", required=required, help="whose face it is")
-    parser.add_argument("--granted-by", help="who agreed, where it is not the person: a parent, guardian or agent (default: the subject)")
-    parser.add_argument("--purposes", metavar="LIST", help=f"what it may be used for, of {','.join(Purpose)} (default: {','.join(USUAL)})")
-    parser.add_argument("--own-driver-only", action="store_true", default=None, help="nobody but the person shown may drive it live")
-    parser.add_argument("--expires", metavar="DAY", help="last day on which it may be used, such as 2027-01-31 (default: until it is withdrawn)")
-    parser.add_argument("--agreed", action="store_true", help="they agreed to the statement that this prints; without it you are asked")
-
-
-def agreed(given: argparse.Namespace, before: Consent | None, now: datetime, ask: Ask) -> Agreement | None:
-    """What the flags say, over the record of before; None: nobody agreed.
-
-    Raises:
-        Disagreement: a flag cannot be used.
-    """
-    subject = given.subject or (before.subject if before else "")
-    if not subject:
-        raise Disagreement("--subject: expected whose face it is, got nothing")
-    purposes = given.purposes.split(",") if given.purposes else (before.purposes if before and before.purposes else USUAL)
-    own = given.own_driver_only if given.own_driver_only is not None else bool(before and before.own_driver_only)
-    made = agreement(subject, given.granted_by or (before.granted_by if before else subject), purposes, own, given.expires, now)
-    if given.agreed:
-        return made
-    return made if ask(f"{made.statement}\n\nDoes {made.granted_by} agree to this, for {made.subject}? [y/N] ") else None
 
 
 def _show(given: argparse.Namespace) -> int:
@@ -145,8 +118,8 @@ def _renew(given: argparse.Namespace) -> int:
 
 
 def _record(given: argparse.Namespace, before: Consent | None) -> int:
-    made = agreed(given, before, datetime.now(UTC), given.ask)
-    if made is None:
+    made = proposed(given, before)
+    if not confirmed(given, made, given.ask):
         print("headcast: nobody agreed; nothing was changed. With --agreed nothing is asked", file=sys.stderr)
         return NO_ANSWER
     print(made.statement)
@@ -181,7 +154,7 @@ def _distrust(given: argparse.Namespace) -> int:
 
 def _withdraw(given: argparse.Namespace) -> int:
     file = read_avatar_tensors(given.file)
-    if not given.yes and not given.ask(f"Delete {given.file} for good, and refuse copies of it from now on? [y/N] "):
+    if not given.yes and not (given.ask and given.ask(f"Delete {given.file} for good, and refuse copies of it from now on? [y/N] ")):
         print("headcast: nothing was changed. With --yes nothing is asked", file=sys.stderr)
         return NO_ANSWER
     KeyFolder.of().withdraw(content_digest(file), date.today())
@@ -190,9 +163,5 @@ def _withdraw(given: argparse.Namespace) -> int:
     return DONE
 
 
-def _at_terminal(question: str) -> bool:
-    return input(question).strip().lower() in ("y", "yes")
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], _at_terminal if sys.stdin.isatty() else None))
+    sys.exit(main(sys.argv[1:], at_terminal if sys.stdin.isatty() else None))

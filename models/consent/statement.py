@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
+from models.avatar_header import UNSEEN
 from models.avatar_parts import Consent
 
 VERSION = 1
 """Of the words below; one that is changed gets the next number."""
 MAX_NAME = 100
-_NAME = re.compile(rf"[^\x00-\x1f\x7f]{{1,{MAX_NAME}}}")
+_NAME = re.compile(rf"(?!.*(?:{UNSEEN.pattern}|[\t\n])).{{1,{MAX_NAME}}}")
+"""Of what people see: no control characters, and none that turn a name around."""
 
 
 class Purpose(StrEnum):

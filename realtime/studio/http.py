@@ -3,7 +3,8 @@
     GET    /studio/info                                what may be sent, and whether avatars can be made here
     POST   /studio/uploads?name=FILE                   the body is a video; 201 with its identifier, while it is checked
     GET    /studio/uploads/{id}        DELETE          state and findings of the check
-    POST   /studio/jobs                                {upload, name, subject, granted_by?, agreed: true, preset?}
+    POST   /studio/jobs                                {upload, name, subject, granted_by?, agreed: true, statement, purposes?, own_driver_only?, expires?,
+                                                        preset?}: what was agreed to, in the words that the form showed
     GET    /studio/jobs/{id}[?after=TAG]  DELETE       how far it is; with the tag of an earlier answer, as soon as there is something new
     POST   /studio/jobs/{id}/cancel    …/retry
     GET    /studio/jobs/{id}/previews/{number}.jpg
@@ -22,19 +23,21 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
+from models.consent.statement import USUAL, Agreement, Disagreement, Purpose, agreement, pieces
 from realtime.access import Role
 from realtime.bodies import json_object
-from realtime.errors import BadRequest, Forbidden, NotFound
+from realtime.errors import BadRequest, Conflict, Forbidden, NotFound
 from realtime.gate import person_of
 from realtime.studio.disk import Read
 from realtime.studio.jobs import Wish
-from realtime.studio.records import NAME, PERSON, Preset, Upload
+from realtime.studio.records import NAME, Preset, Upload
 from realtime.studio.shelf import figures
 from realtime.studio.studio import Studio
 
@@ -84,7 +87,14 @@ class StudioHttp:
 
     async def _info(self, request: web.Request) -> web.Response:
         studio = self._studio
-        return _json({"problem": studio.problem or studio.training_problem, "max_upload_bytes": studio.uploads.max_bytes, "jobs_at_once": studio.jobs.at_once})
+        return _json(
+            {
+                "problem": studio.problem or studio.training_problem,
+                "max_upload_bytes": studio.uploads.max_bytes,
+                "jobs_at_once": studio.jobs.at_once,
+                "consent": pieces(),
+            }
+        )
 
     async def _send(self, request: web.Request) -> web.Response:
         self._studio.check_training()
@@ -196,19 +206,37 @@ def _upload(upload: Upload) -> dict[str, object]:
 
 def _wish(body: dict[str, Any]) -> Wish:
     """Raises BadRequest: with the field that is missing or cannot be used."""
-    name, subject = _text(body, "name").strip(), _text(body, "subject").strip()
-    granted_by = _text(body, "granted_by", "").strip() or subject
+    name = _text(body, "name").strip()
     if not NAME.fullmatch(name):
         raise BadRequest("name: expected letters, digits, space, dot, dash and underscore, at most 64, beginning with a letter or digit")
-    for field, value in (("subject", subject), ("granted_by", granted_by)):
-        if not PERSON.fullmatch(value):
-            raise BadRequest(f"{field}: expected whose face it is and who agreed, 1 to 100 characters each")
-    if body.get("agreed") is not True:
-        raise BadRequest("agreed: an avatar is made only of somebody who agreed to it; say so")
+    made = _agreement(body)
     try:
-        return Wish(name, subject, granted_by, Preset(body.get("preset", Preset.QUICK)))
+        return Wish(name, made, Preset(body.get("preset", Preset.QUICK)))
     except ValueError:
         raise BadRequest(f"preset: expected one of {', '.join(Preset)}") from None
+
+
+def _agreement(body: dict[str, Any]) -> Agreement:
+    """What the form showed, and they agreed to.
+
+    Raises:
+        BadRequest: a field cannot be used, or nobody agreed. Conflict: to other words than these.
+    """
+    subject = _text(body, "subject").strip()
+    purposes, own, expires = body.get("purposes", list(USUAL)), body.get("own_driver_only", False), body.get("expires")
+    if not isinstance(purposes, list) or Purpose.LIVE not in purposes or not all(isinstance(each, str) for each in purposes):
+        raise BadRequest(f"purposes: expected a list with live, and of {', '.join(Purpose)} what else was agreed to")
+    if not isinstance(own, bool) or not isinstance(expires, str | None):
+        raise BadRequest("own_driver_only: expected true or false; expires: expected a day such as 2027-01-31, or null")
+    try:
+        made = agreement(subject, _text(body, "granted_by", "").strip() or subject, purposes, own, expires or None, datetime.now(UTC))
+    except Disagreement as error:
+        raise BadRequest(str(error)) from error
+    if body.get("agreed") is not True:
+        raise BadRequest("agreed: an avatar is made only of somebody who agreed to it; say so")
+    if _text(body, "statement") != made.statement:
+        raise Conflict("statement: expected the words that the form shows now, which are recorded; they have changed: load the page again and read them")
+    return made
 
 
 def _text(body: dict[str, Any], field: str, default: str | None = None) -> str:

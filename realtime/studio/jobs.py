@@ -11,10 +11,11 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from models.consent.statement import Agreement
 from realtime.errors import Conflict, HeadcastError, Unavailable
 from realtime.studio.disk import erase
 from realtime.studio.records import ENDED, Job, JobState, Preset, Upload, UploadState, new_id
@@ -39,8 +40,7 @@ class Wish:
     """What somebody asks for: an avatar of a name, of a person who agreed."""
 
     name: str
-    subject: str
-    granted_by: str
+    agreement: Agreement
     preset: Preset
 
 
@@ -116,8 +116,8 @@ class Jobs:
                 return same[0]
             if len(open_jobs) >= MOST_QUEUED:
                 raise Unavailable(f"{MOST_QUEUED} avatars wait to be made already; try again later")
-            now = time.time()
-            job = Job(new_id(), upload.id, wish.name, wish.subject, wish.granted_by, wish.preset, now, now)
+            now, made = time.time(), wish.agreement
+            job = Job(new_id(), upload.id, wish.name, made.subject, made.granted_by, wish.preset, now, now, agreement=json.dumps(asdict(made)))
             await self._store.put(job)
         await self._tell()
         return job

@@ -7,15 +7,11 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.avatar_header import UNSEEN
-
 ID_BYTES = 16
 ID = re.compile(r"[A-Za-z0-9_-]{22}")
 """What `new_id` gives; anything else is nobody's."""
 NAME = re.compile(r"\w[\w .-]{0,63}")
 """Of an avatar and of its run folder: no separator, no leading dot."""
-PERSON = re.compile(rf"(?!.*(?:{UNSEEN.pattern}|[\t\n])).{{1,100}}")
-"""Of what people see: no control characters, and none that turn a name around."""
 
 
 class UploadState(StrEnum):
@@ -89,6 +85,8 @@ class Job:
     avatar: str = ""
     """Identifier in the gallery, once it has one."""
     ended: float = 0.0
+    agreement: str = ""
+    """JSON of models.consent.statement.Agreement; empty: from before it was asked for in full, and nothing is made of it."""
     keep_video: bool = True
     """Whether the video and its pictures stay when the avatar is made; those who were not asked were told that they do."""
 

@@ -50,6 +50,7 @@ class Trainer:
     async def make(self, job: Job, clip: Path, runs: Path, hear: Callable[[str], None]) -> Outcome:
         """Makes the avatar `runs/NAME/NAME.avatar`, or goes on making it. Every line that is said on the way is heard."""
         asked = [f"--name={job.name}", f"--runs={runs}", f"--preset={job.preset}", f"--subject={job.subject}", f"--granted-by={job.granted_by}"]
+        asked += _agreed(job)
         return await run([*self._command, "all", *asked, "--supervised", str(clip)], hear)
 
     async def _ask(self, within_s: float, *arguments: str) -> Answer:
@@ -77,6 +78,16 @@ def error_in(outcome: Outcome) -> str:
         return f"It was ended by the system (signal {-outcome.code}), perhaps for want of memory. Close other programs, then try again."
     last = next((line.strip() for line in reversed(lines) if line.strip()), "without a word")
     return f"Training ended with exit status {outcome.code}: {last}"
+
+
+def _agreed(job: Job) -> list[str]:
+    """What was agreed to, as flags of training; it makes nothing without them."""
+    if not job.agreement:
+        return []
+    told = json.loads(job.agreement)
+    flags = ["--agreed", f"--agreed-at={told['agreed_at']}", f"--purposes={','.join(told['purposes'])}"]
+    flags += ["--own-driver-only"] if told["own_driver_only"] else []
+    return flags + ([f"--expires={told['expires']}"] if told["expires"] else [])
 
 
 def _json_in(lines: Sequence[str]) -> dict[str, Any]:
