@@ -25,6 +25,21 @@ def test_everything_at_once(tmp_path: Path) -> None:
     assert expected.size.avatar == 720
 
 
+def test_a_token_comes_from_a_file_or_the_environment_and_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, session = tmp_path / "token", ["--session", NAME]
+    file.write_text("from-the-file\n")
+    environment = {"HEADCAST_TOKEN": "from-the-environment"}
+    assert read_options(session, environment).token == "from-the-environment"
+    assert read_options([*session, "--token-file", str(file)], environment).token == "from-the-file"
+    assert read_options(session, {"HEADCAST_TOKEN": ""}).token is None
+    assert "from-the" not in repr(read_options(session, environment))
+    file.write_text("two words")
+    for wrong in (file, tmp_path / "missing"):
+        with pytest.raises(SystemExit):
+            read_options([*session, "--token-file", str(wrong)])
+    assert "expected a token in that file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("link", "server"),
     [

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from models.yuv import planes
+from realtime.access import digest, new_token
 from realtime.virtualcam.feed import Newest, Shot
 from realtime.virtualcam.options import Options, Size, Watched
 from realtime.virtualcam.picture import Picture, card
@@ -44,9 +45,9 @@ def options(url: str, **changes: object) -> Options:
 
 
 @asynccontextmanager
-async def on_air(url: str) -> AsyncIterator[None]:
+async def on_air(url: str, token: str = "") -> AsyncIterator[None]:
     """A camera that sends over WHIP; ended by its client."""
-    async with offering("sendonly") as camera, ClientSession() as http:
+    async with offering("sendonly") as camera, ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
         async with http.post(f"{url}/whip/ada?session={NAME}", data=camera.sdp, headers=OFFER) as response:
             assert response.status == 201
             await camera.accept(await response.text())
@@ -150,6 +151,18 @@ async def test_a_refusal_is_told_once(machine: Machine, max_viewers: int, change
             await asyncio.sleep(1.2)
         assert camera.lines.text.count(f"headcast: {message}") == 1
         assert is_card(camera.last)
+
+
+async def test_a_server_that_lets_in_only_some_gets_a_token(machine: Machine) -> None:
+    token = new_token()
+    async with serving(config=replace(CONFIG, token=digest(token))) as server:
+        async with running_beside(machine, options(server.url)) as camera:
+            await says(camera, "the server lets in only people it knows")
+        async with on_air(server.url, token), running_beside(machine, options(server.url, token=token)) as camera:
+            await sees(camera, is_driven)
+            assert token not in camera.lines.text
+            assert len(server.sessions.get(NAME).audience) == 1
+        await until(lambda: len(server.sessions) == 0)
 
 
 @pytest.mark.parametrize("answer", ["not json", '{"ice_servers": 1}', '{"ice_servers": []}'])

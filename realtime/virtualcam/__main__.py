@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 
+from realtime.access import forget_secrets
 from realtime.errors import HeadcastError
 from realtime.virtualcam.console import Console
 from realtime.virtualcam.device import VirtualCamera
@@ -71,7 +72,8 @@ def make_source(options: Options, newest: Newest, say: Callable[[str], None]) ->
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = read_options(arguments)
+    options = read_options(arguments, os.environ)
+    forget_secrets(os.environ)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     newest = Newest(Shot(card(options.size.avatar, options.surround)))
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from realtime.access import TOKEN_VARIABLE
 from realtime.backgrounds import GREEN as GREEN_RGB
 from realtime.control import BACKGROUNDS
 from realtime.looks import is_background
@@ -68,6 +70,8 @@ class Options:
     device: str | None = None
     """Name of the virtual camera; None: the first that is free."""
     mirror: bool = False
+    token: str | None = field(default=None, repr=False)
+    """Lets the camera in where the session's server lets in only some."""
 
     @property
     def surround(self) -> tuple[int, int, int]:
@@ -76,8 +80,12 @@ class Options:
         return colour_of(name) if name is not None and name.startswith("#") else QUIET
 
 
-def read_options(arguments: Sequence[str]) -> Options:
-    """Ends the process with code 2, and a clear line on stderr, where something given cannot be used."""
+def read_options(arguments: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})) -> Options:
+    """Ends the process with code 2, and a clear line on stderr, where something given cannot be used.
+
+    Args:
+        environment: where the token may be, beside a file.
+    """
     parser = make_parser()
     given = parser.parse_args(arguments)
     if given.session is not None and given.camera is not None:
@@ -94,6 +102,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         fps=given.fps,
         device=given.device,
         mirror=given.mirror,
+        token=given.token_file or environment.get(TOKEN_VARIABLE, "").strip() or None,
     )
 
 
@@ -104,6 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--camera", metavar="N", help="number of the webcam, or a video file that drives the avatar instead (default: 0)")
     parser.add_argument("--session", metavar="LINK", type=read_session, help="show a session of a running server instead: its name, or a link of it")
+    parser.add_argument("--token-file", metavar="FILE", type=_token, help=f"file with the token for that server (or the variable {TOKEN_VARIABLE})")
     parser.add_argument("--avatar", metavar="ID", help="who is shown (default: the first, or the session's)")
     parser.add_argument("--avatars-dir", metavar="FOLDER", type=_folder, action="append", help="folder with more avatar files or training runs, repeatable")
     parser.add_argument("--background", metavar="NAME", type=_background, help=f"{', '.join(BACKGROUNDS)} or #rrggbb (default: the avatar's, or the session's)")
@@ -133,6 +143,16 @@ def read_session(text: str) -> Watched:
     if not _NAME.fullmatch(named):
         raise expected
     return Watched(f"{link.scheme}://{link.netloc}{folders}", named)
+
+
+def _token(path: str) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError):
+        raise argparse.ArgumentTypeError(f"expected a text file with a token, got {path!r}") from None
+    if not re.fullmatch(r"[!-~]+", text):
+        raise argparse.ArgumentTypeError("expected a token in that file and nothing else")
+    return text
 
 
 def _background(text: str) -> str:

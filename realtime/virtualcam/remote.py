@@ -21,6 +21,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
+from realtime.access import TOKEN_VARIABLE
 from realtime.metrics import Rate
 from realtime.rtc.candidates import Addressing, offer_addresses
 from realtime.rtc.farewell import close_peer
@@ -65,6 +66,7 @@ class RemoteSource:
     def __init__(self, watched: Watched, options: Options, newest: Newest, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._watched = watched
         self._wishes = _wishes(options)
+        self._credentials = {} if options.token is None else {"Authorization": f"Bearer {options.token}"}
         self._newest = newest
         self._card = Shot(card(options.size.avatar, options.surround))
         self._say = say
@@ -108,7 +110,7 @@ class RemoteSource:
     async def _keep_watching(self) -> None:
         self._watching = asyncio.current_task()
         failures = 0
-        async with ClientSession(timeout=ClientTimeout(total=REQUEST_S)) as http:
+        async with ClientSession(timeout=ClientTimeout(total=REQUEST_S), headers=self._credentials) as http:
             while not self._stopped.is_set():
                 seen, wait_s = self._frames.total, 0.0
                 try:
@@ -161,16 +163,22 @@ class RemoteSource:
         """The answer, and where this viewer can be ended."""
         with _as_not_watching():
             async with http.post(self._watched.whep, params=self._wishes, data=offer, headers={"Content-Type": "application/sdp"}) as response:
+                _check_let_in(response)
                 if response.status == 404:
                     raise NotWatching("waiting for the session: it is not there, or not yet")
                 if response.status != 201:
                     raise NotWatching(f"the server refused: {await _detail(response)}", float(response.headers.get("Retry-After", "0")))
-                location = response.headers.get("Location")
-                return await response.text(), None if location is None else urljoin(f"{self._watched.server}/", location)
+                resource = urljoin(f"{self._watched.server}/", response.headers.get("Location", "/"))
+                return await response.text(), resource if self._is_ours(resource) else None
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether it is the server's own: the token goes nowhere else."""
+        return url.startswith(urljoin(f"{self._watched.server}/", "/sessions/"))
 
     async def _ice_servers(self, http: ClientSession) -> list[RTCIceServer]:
         with _as_not_watching():
             async with http.get(f"{self._watched.server}/ice-servers") as response:
+                _check_let_in(response)
                 listed: list[dict[str, Any]] = (await response.json())["ice_servers"]
                 return [RTCIceServer(**server) for server in listed if "[" not in server["urls"]]
 
@@ -221,6 +229,12 @@ def _as_not_watching() -> Iterator[None]:
         raise NotWatching("the server does not answer: is it running, and is the link right?") from error
     except (ValueError, KeyError, TypeError) as error:
         raise NotWatching("what answers is no Headcast server: is the link right?") from error
+
+
+def _check_let_in(response: ClientResponse) -> None:
+    """Raises NotWatching: the server wants to know who asks."""
+    if response.status == 401:
+        raise NotWatching(f"the server lets in only people it knows: put your token into a file (--token-file) or the variable {TOKEN_VARIABLE}, or check it")
 
 
 async def _detail(response: ClientResponse) -> str:
