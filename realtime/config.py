@@ -174,6 +174,8 @@ class ServerConfig:
     """Videos, runs of training and avatars of the studio, and its database; of one server at a time."""
     studio_jobs: int = 1
     """Avatars that are made at a time; 1…16."""
+    expire_days: int = 0
+    """Videos that people asked the studio to keep, and the pictures made of them, are deleted so many days after; 0: when somebody deletes them."""
     max_upload_mb: int = 500
     """Largest video that is taken, in MB; 1…10000."""
     training_python: Path | None = None
@@ -189,6 +191,11 @@ class ServerConfig:
         return {Encoder.AUTO: Codec.AUTO, Encoder.VP8: Codec.VP8}.get(self.encoder, Codec.H264)
 
     @property
+    def encrypted(self) -> bool:
+        """Whether it serves https."""
+        return self.tls_auto or self.cert_file is not None
+
+    @property
     def private(self) -> bool:
         """Whether only people of this machine reach it, and all of them may do everything."""
         return self.host in LOOPBACK_HOSTS and self.token is None and self.users is None and not self.insecure
@@ -201,8 +208,3 @@ class ServerConfig:
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message names it, what was expected and what came."""
-    @property
-    def encrypted(self) -> bool:
-        """Whether it serves https."""
-        return self.tls_auto or self.cert_file is not None
-

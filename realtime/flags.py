@@ -208,6 +208,7 @@ _READERS = {
     "no_studio": (_switch, None, "make no avatars from videos here"),
     "studio_dir": (Path, "FOLDER", "where the studio keeps videos, runs, avatars and its database"),
     "studio_jobs": (_integer(1, 16), "N", "avatars that are made at a time"),
+    "expire_days": (_integer(0, 3650), "DAYS", "delete kept videos, and what was made on the way to an avatar, so long after; 0: when somebody deletes them"),
     "max_upload_mb": (_integer(1, 10_000), "MB", "largest video that is taken"),
     "training_python": (_file, "PYTHON", "what makes avatars, say the Python of an environment with PyTorch (default: the server's own)"),
     "verbose": (_switch, None, "log what a developer wants to know"),

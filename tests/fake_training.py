@@ -1,6 +1,6 @@
 """Stands for `python -m training` in tests of the studio: does what the clip's first word says, in no time. Knows nothing but the standard library.
 
-good, refused (by the check), notvideo, bomb (never answers), slow (makes the avatar once `go` is beside the clip's folder), broken (fails once, then works).
+good, refused (by the check), notvideo, bomb (never answers), slow (makes the avatar once `go` is in the studio's folder), broken (fails once, then works).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def make(given: dict[str, Any], clip: Path, word: str) -> int:
     say(preview=1)
     if word == "slow":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (clip.parents[1] / "go").exists():
+        while not (clip.parents[2] / "go").exists():
             time.sleep(0.02)
     if word == "broken" and len((run / "started").read_text().split()) == 1:
         return fail(f"{run} has no room. Free some.", 1)

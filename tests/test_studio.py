@@ -247,7 +247,7 @@ async def test_one_at_a_time_and_the_others_wait_in_order(studio: StudioClient) 
     assert [(await studio.get(f"/studio/jobs/{job['id']}"))["position"] for job in (first, second, third)] == [0, 1, 2]
     assert (await answer(await studio.http.post(f"/studio/jobs/{second['id']}/cancel")))["state"] == "cancelled"
     assert (await studio.get(f"/studio/jobs/{third['id']}"))["position"] == 1
-    (studio.folder / "uploads" / "go").touch()
+    (studio.folder / "go").touch()
     await studio.job(first, "done")
     await studio.job(third, "done")
     assert (await studio.get(f"/studio/jobs/{second['id']}"))["state"] == "cancelled"
@@ -302,7 +302,7 @@ async def test_watching_waits_for_news(studio: StudioClient) -> None:
     waiting = asyncio.ensure_future(studio.get(f"/studio/jobs/{job['id']}?after={now['tag']}"))
     await asyncio.sleep(0.1)
     assert not waiting.done()
-    (studio.folder / "uploads" / "go").touch()
+    (studio.folder / "go").touch()
     assert (await asyncio.wait_for(waiting, 10))["tag"] != now["tag"]
 
 
@@ -326,7 +326,7 @@ async def test_after_a_stop_the_job_goes_on(tmp_path: Path) -> None:
         await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))
     pid = int((tmp_path / "studio" / "runs" / job["id"] / "Anna B" / "started").read_text())
     assert not alive(pid)
-    (tmp_path / "studio" / "uploads" / "go").touch()
+    (tmp_path / "studio" / "go").touch()
     async with studio_client(tmp_path) as studio:
         assert (await studio.job(job, "done"))["avatar"] == "Anna-B"
         await studio.job(waiting, "done")
@@ -380,7 +380,7 @@ async def test_a_locked_database_is_told_and_waited_for(studio: StudioClient, mo
         other.execute("BEGIN IMMEDIATE")
         assert "try again" in await refusal(await studio.http.get(f"/studio/jobs/{job['id']}"), 503)
         assert (await studio.http.get("/avatars")).status == 200
-        (studio.folder / "uploads" / "go").touch()
+        (studio.folder / "go").touch()
         await asyncio.sleep(0.3)
         other.execute("ROLLBACK")
     finally:

@@ -14,6 +14,8 @@ const STEP_OF = { loading: 0, closed: 0, video: 0, recording: 0, review: 0, uplo
 
 export class Maker {
   maxBytes = Infinity;
+  /** How long a video that is to be kept is kept; 0: until somebody deletes it. */
+  expireDays = 0;
   /** Counts views, so that an answer that comes late changes nothing. */
   turn = 0;
 
@@ -26,9 +28,10 @@ export class Maker {
     window.addEventListener('drop', (drag) => this.dropped(/** @type {DragEvent} */ (drag)));
   }
 
-  /** @param {{problem: string, max_upload_bytes: number}} info */
+  /** @param {{problem: string, max_upload_bytes: number, expire_days?: number}} info */
   open(info) {
     this.maxBytes = info.max_upload_bytes;
+    this.expireDays = info.expire_days ?? 0;
     if (info.problem) return this.show('closed', h('p', {}, info.problem));
     const { upload } = recall();
     if (upload) this.watch(upload);
@@ -161,12 +164,15 @@ export class Maker {
     const me = h('input', { type: 'radio', name: 'who', id: 'who-me', checked: true });
     const other = h('input', { type: 'radio', name: 'who', id: 'who-other' });
     const agree = h('input', { type: 'checkbox', id: 'agree', required: true });
+    const forget = h('input', { type: 'checkbox', id: 'forget', checked: true, 'aria-describedby': 'forget-hint' });
+    const forgetHint = h('span.note', { id: 'forget-hint' });
     const preset = h('select', { id: 'preset' }, h('option', { value: 'quick' }, CONSENT.quick), h('option', { value: 'full' }, CONSENT.full));
     const problem = h('p.problem', { role: 'alert', hidden: true });
     const make = h('button.button.primary', { type: 'submit', id: 'make' }, CONSENT.make);
     const swap = () => {
       grantedField.hidden = me.checked;
       granted.required = !me.checked;
+      forgetHint.textContent = forget.checked ? CONSENT.forgetHint : fill(this.expireDays ? CONSENT.keepDaysHint : CONSENT.keepHint, { days: this.expireDays });
     };
     const wish = () => ({
       upload: upload.id,
@@ -175,6 +181,7 @@ export class Maker {
       granted_by: me.checked ? subject.value.trim() : granted.value.trim(),
       agreed: agree.checked,
       preset: preset.value,
+      keep_video: !forget.checked,
     });
     swap();
     return h(
@@ -207,6 +214,7 @@ export class Maker {
       grantedField,
       field(preset, CONSENT.preset),
       h('label.agree', {}, agree, h('span', {}, CONSENT.agree)),
+      h('label.agree', {}, forget, h('span', {}, CONSENT.forget, h('br'), forgetHint)),
       problem,
       h('div.row', {}, another, make),
     );

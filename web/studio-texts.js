@@ -19,7 +19,7 @@ export const VIDEO = {
   record: 'Record with the webcam',
   choose: 'Choose a video file',
   drop: 'or drop one here',
-  privacy: 'The video goes to this server only. Delete it, and all that was made of it, whenever you like.',
+  privacy: 'The video goes to this server only, where nobody else sees it. One that no avatar is made of is deleted after a day.',
 };
 
 /** What to do while recording, and for how many seconds. */
@@ -80,6 +80,10 @@ export const CONSENT = {
   granted: 'Who agreed',
   grantedHint: 'The person, or who may decide for them.',
   agree: 'The person shown agrees that this avatar is made from their video, and driven live by those they give it to.',
+  forget: 'Delete the video as soon as the avatar is made',
+  forgetHint: 'A comparison of some seconds stays for a day, for you to judge the avatar by. Then only the avatar is left.',
+  keepHint: 'The video and its pictures stay on the server until you delete the avatar.',
+  keepDaysHint: 'The video and its pictures stay on the server for {days} days, or until you delete the avatar.',
   preset: 'How thorough',
   quick: 'Quick: a few minutes',
   full: 'Full: two to three times as long, and sharper',

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from realtime.errors import BadRequest, InsufficientStorage, PayloadTooLarge, RequestTimeout, Unavailable
 
-LOCK = ".lock"
+LOCK, SCRATCH = ".lock", "scratch"
+PRIVATE = 0o700
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 RESERVE_BYTES = 64 << 20
 """What an upload leaves free for everybody else."""
@@ -34,7 +35,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             self._file = (folder / LOCK).open("a")
         except OSError as error:
             raise Unavailable(f"the studio's folder cannot be written ({error.strerror}); choose another: --studio-dir") from error
@@ -44,6 +45,12 @@ class FolderLock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder, with those above it, that only this user may look into; one that is there already becomes such."""
+    folder.mkdir(PRIVATE, parents=True, exist_ok=True)
+    folder.chmod(PRIVATE)
 
 
 def _locked(descriptor: int) -> bool:
@@ -127,7 +134,14 @@ def _too_large(limit: int, what: str) -> PayloadTooLarge:
     return PayloadTooLarge(f"the {what} is too large: at most {limit >> 20} MB are taken. A minute of 1080p video is plenty; cut or export it smaller")
 
 
-async def erase(*folders: Path) -> None:
-    """Removes folders and all that is in them; absent ones too."""
-    for folder in folders:
-        await asyncio.to_thread(shutil.rmtree, folder, True)
+async def erase(*paths: Path) -> None:
+    """Removes files, and folders with all that is in them; absent ones too."""
+    for path in paths:
+        await asyncio.to_thread(_erase, path)
+
+
+def _erase(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

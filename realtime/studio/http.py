@@ -4,7 +4,7 @@
     POST   /studio/uploads?name=FILE                   the body is a video; 201 with its identifier, while it is checked
     GET    /studio/uploads/{id}        DELETE          state and findings of the check
     POST   /studio/jobs                                {upload, name, subject, granted_by?, agreed: true, statement, purposes?, own_driver_only?, expires?,
-                                                        preset?}: what was agreed to, in the words that the form showed
+                                                        preset?, keep_video?}: what was agreed to, in the words that the form showed
     GET    /studio/jobs/{id}[?after=TAG]  DELETE       how far it is; with the tag of an earlier answer, as soon as there is something new
     POST   /studio/jobs/{id}/cancel    …/retry
     GET    /studio/jobs/{id}/previews/{number}.jpg
@@ -93,6 +93,7 @@ class StudioHttp:
                 "max_upload_bytes": studio.uploads.max_bytes,
                 "jobs_at_once": studio.jobs.at_once,
                 "consent": pieces(),
+                "expire_days": studio.expiry.expire_days,
             }
         )
 
@@ -210,8 +211,11 @@ def _wish(body: dict[str, Any]) -> Wish:
     if not NAME.fullmatch(name):
         raise BadRequest("name: expected letters, digits, space, dot, dash and underscore, at most 64, beginning with a letter or digit")
     made = _agreement(body)
+    keep_video = body.get("keep_video", False)
+    if not isinstance(keep_video, bool):
+        raise BadRequest("keep_video: expected true or false")
     try:
-        return Wish(name, made, Preset(body.get("preset", Preset.QUICK)))
+        return Wish(name, made, Preset(body.get("preset", Preset.QUICK)), keep_video)
     except ValueError:
         raise BadRequest(f"preset: expected one of {', '.join(Preset)}") from None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from models.consent.statement import Agreement
 from realtime.errors import Conflict, HeadcastError, Unavailable
-from realtime.studio.disk import erase
+from realtime.studio.disk import erase, make_private
 from realtime.studio.records import ENDED, Job, JobState, Preset, Upload, UploadState, new_id
 from realtime.studio.shelf import Shelf
 from realtime.studio.store import Store, patiently
@@ -42,6 +42,8 @@ class Wish:
     name: str
     agreement: Agreement
     preset: Preset
+    keep_video: bool = False
+    """Whether the video stays once the avatar is made."""
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class Jobs:
 
     async def start(self) -> None:
         """Takes up what was interrupted, and goes on with the queue; run folders that belong to nobody are deleted."""
-        self._runs.mkdir(parents=True, exist_ok=True)
+        make_private(self._runs)
         jobs = await self._store.jobs()
         await self._store.put(*(replace(job, state=JobState.QUEUED) for job in jobs if job.state is JobState.RUNNING))
         kept = {job.id for job in jobs}
@@ -117,7 +119,18 @@ class Jobs:
             if len(open_jobs) >= MOST_QUEUED:
                 raise Unavailable(f"{MOST_QUEUED} avatars wait to be made already; try again later")
             now, made = time.time(), wish.agreement
-            job = Job(new_id(), upload.id, wish.name, made.subject, made.granted_by, wish.preset, now, now, agreement=json.dumps(asdict(made)))
+            job = Job(
+                new_id(),
+                upload.id,
+                wish.name,
+                made.subject,
+                made.granted_by,
+                wish.preset,
+                now,
+                now,
+                agreement=json.dumps(asdict(made)),
+                keep_video=wish.keep_video,
+            )
             await self._store.put(job)
         await self._tell()
         return job
@@ -157,14 +170,25 @@ class Jobs:
         job = await self.cancel(id)
         if job.avatar:
             await self._shelf.remove(job.avatar)
-        shared = any(other.upload == job.upload and other.id != id for other in await self._store.jobs())
         await self._store.drop(jobs=[id])
         await erase(self._runs / id)
-        if not shared:
-            uploads = [upload for upload in await self._store.uploads() if upload.id == job.upload]
-            for upload in uploads:
-                await self._uploads.remove(upload)
+        await self.release_video(job)
         await self._tell()
+
+    async def release_video(self, job: Job) -> None:
+        """Deletes the video of a job that no longer needs it, unless another job was promised it."""
+        others = [other for other in await self._store.jobs() if other.upload == job.upload and other.id != job.id]
+        if any(other.keep_video or other.state is not JobState.DONE for other in others):
+            return
+        for upload in await self._store.uploads():
+            if upload.id == job.upload:
+                await self._uploads.remove(upload)
+
+    async def strip(self, job: Job, kept: frozenset[str]) -> None:
+        """Deletes what training made on the way to an avatar: all of its run but the avatar and the files of these names."""
+        run = self.run_of(job)
+        if run.is_dir():
+            await erase(*(path for path in run.iterdir() if path.name not in kept and path.suffix != ".avatar"))
 
     def run_of(self, job: Job) -> Path:
         """Where training keeps the job's run."""
@@ -189,6 +213,7 @@ class Jobs:
             "name": job.name,
             "subject": job.subject,
             "preset": job.preset,
+            "keep_video": job.keep_video,
             "state": job.state,
             "position": queued.index(job.id) + 1 if job.id in queued else 0,
             "stage": progress.stage,
@@ -252,6 +277,8 @@ class Jobs:
             logger.exception("a job failed")
             ended = replace(job, state=JobState.FAILED, message="The server failed; its log says why. Try again: finished stages are kept.")
         await patiently(partial(self._store.put, replace(ended, ended=time.time())))
+        if ended.state is JobState.DONE and not ended.keep_video:
+            await patiently(partial(self.release_video, ended))
 
     async def _train(self, job: Job) -> Job:
         upload = await patiently(partial(self._store.upload, job.upload))

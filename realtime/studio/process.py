@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,18 +31,27 @@ class Outcome:
     """The last lines of its standard error."""
 
 
-async def run(command: Sequence[str], hear: Callable[[str], None]) -> Outcome:
+async def run(command: Sequence[str], hear: Callable[[str], None], scratch: Path) -> Outcome:
     """Runs a program; its standard input ends when this process does.
 
     Args:
         command: the program and its arguments.
         hear: is told every line of standard output.
+        scratch: a folder, made where there is none; what the program puts aside is in there, and gone with it even where it was killed.
 
     Raises:
         OSError: it cannot be started.
         asyncio.CancelledError, or whatever `hear` raises: its whole group has been killed.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    scratch.mkdir(parents=True, exist_ok=True)
+    aside = await asyncio.to_thread(tempfile.mkdtemp, dir=scratch)
+    try:
+        return await _run(command, hear, {name: value for name, value in os.environ.items() if name not in SECRETS} | {"TMPDIR": aside})
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, aside, True))
+
+
+async def _run(command: Sequence[str], hear: Callable[[str], None], environment: dict[str, str]) -> Outcome:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,

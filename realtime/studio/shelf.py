@@ -18,7 +18,7 @@ from models.consent.opening import open_avatar
 from models.errors import BadFile, NotAgreed, UnknownSigner
 from realtime.errors import BadRequest, Conflict, Forbidden, NotAccepted, Unavailable, Unprocessable
 from realtime.gallery import SHIPPED, Entry, Gallery, believed, entry_of, identifier
-from realtime.studio.disk import Read, receive, told_if_full
+from realtime.studio.disk import Read, make_private, receive, told_if_full
 from realtime.studio.records import NAME, Holding, new_id
 from realtime.studio.store import Store
 
@@ -37,7 +37,7 @@ class Shelf:
 
     async def start(self) -> None:
         """Deletes what is no avatar of anybody: half imports, and files whose record is gone."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private(self._folder)
         held = {holding.id for holding in await self._store.holdings()}
         for path in self._folder.iterdir():
             if path.name.startswith(".") or path.name.endswith(".part") or path.stem not in held:

@@ -15,7 +15,8 @@ from typing import Any
 from realtime.config import ServerConfig
 from realtime.errors import HeadcastError, Unavailable
 from realtime.gallery import Gallery
-from realtime.studio.disk import RESERVE_BYTES, FolderLock
+from realtime.studio.disk import RESERVE_BYTES, SCRATCH, FolderLock, erase
+from realtime.studio.expiry import Expiry
 from realtime.studio.jobs import Jobs
 from realtime.studio.shelf import Shelf, TakeOff
 from realtime.studio.store import Store
@@ -37,6 +38,8 @@ class StudioSettings:
     jobs: int = 1
     """Avatars that are made at a time; the others wait."""
     max_upload_bytes: int = 500 << 20
+    expire_days: int = 0
+    """Videos that were to be kept, and what was made of them, are deleted so long after their avatar was made; 0: when somebody deletes them."""
     python: str = sys.executable
     """Runs training."""
     trusting: bool = True
@@ -66,6 +69,7 @@ def settings_of(config: ServerConfig) -> StudioSettings:
         folder=config.studio_dir.resolve(),
         jobs=config.studio_jobs,
         max_upload_bytes=config.max_upload_mb << 20,
+        expire_days=config.expire_days,
         python=str(config.training_python or sys.executable),
         trusting=config.private,
     )
@@ -77,11 +81,12 @@ class Studio:
     def __init__(self, settings: StudioSettings, gallery: Gallery[Any], take_off: TakeOff) -> None:
         self.settings = settings
         folder = settings.folder
-        trainer = self._trainer = Trainer((settings.python, "-m", "training"))
+        trainer = self._trainer = Trainer((settings.python, "-m", "training"), folder / SCRATCH)
         store = self.store = Store(folder / DATABASE)
         self.uploads = Uploads(store, folder / UPLOADS, trainer, settings.max_upload_bytes)
         self.shelf = Shelf(gallery, store, settings.avatars, take_off, settings.trusting)
         self.jobs = Jobs(store, self.uploads, trainer, folder / RUNS, self.shelf, settings.jobs)
+        self.expiry = Expiry(store, self.uploads, self.jobs, settings.expire_days)
         self.problem = "the studio is starting"
         """Why it cannot be used at all; empty: it can."""
         self.training_problem = ""
@@ -93,6 +98,7 @@ class Studio:
         """Takes up where the last server ended; where it cannot, `problem` says why and the server does without."""
         try:
             self._lock = FolderLock(self.settings.folder)
+            await erase(self.settings.folder / SCRATCH)
             await self.store.open()
             await self.shelf.start()
             await self.uploads.start()
@@ -103,6 +109,7 @@ class Studio:
             return
         self.problem = ""
         self._tasks.start(self._ask_training())
+        self._tasks.start(self.expiry.run())
 
     async def aclose(self) -> None:
         """Kills what runs; it goes on after the next start."""

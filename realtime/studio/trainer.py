@@ -30,10 +30,10 @@ class Answer:
 
 
 class Trainer:
-    """Args: the command, such as (sys.executable, "-m", "training")."""
+    """Args: the command, such as (sys.executable, "-m", "training"), and the folder for what it puts aside."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = tuple(command)
+    def __init__(self, command: Sequence[str], scratch: Path) -> None:
+        self._command, self._scratch = tuple(command), scratch
 
     async def problem(self) -> str:
         """Why no avatar can be made on this machine; empty: one can."""
@@ -51,13 +51,13 @@ class Trainer:
         """Makes the avatar `runs/NAME/NAME.avatar`, or goes on making it. Every line that is said on the way is heard."""
         asked = [f"--name={job.name}", f"--runs={runs}", f"--preset={job.preset}", f"--subject={job.subject}", f"--granted-by={job.granted_by}"]
         asked += _agreed(job)
-        return await run([*self._command, "all", *asked, "--supervised", str(clip)], hear)
+        return await run([*self._command, "all", *asked, "--supervised", str(clip)], hear, self._scratch)
 
     async def _ask(self, within_s: float, *arguments: str) -> Answer:
         lines: list[str] = []
         try:
             async with asyncio.timeout(within_s):
-                outcome = await run([*self._command, *arguments], lines.append)
+                outcome = await run([*self._command, *arguments], lines.append, self._scratch)
         except TimeoutError:
             return Answer(BAD_INPUT, {}, f"it took longer than {within_s:.0f} s to look at it: expected a plain video of a minute or so")
         except OSError as error:

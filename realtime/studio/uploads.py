@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from realtime.errors import Conflict, ServerFull, UnsupportedMediaType
-from realtime.studio.disk import Read, erase, receive
+from realtime.studio.disk import Read, erase, make_private, receive
 from realtime.studio.records import ENDED, Upload, UploadState, new_id
 from realtime.studio.store import Store, patiently
 from realtime.studio.trainer import BAD_INPUT, Trainer
@@ -44,7 +44,7 @@ class Uploads:
 
     async def start(self) -> None:
         """Deletes what came half, has no record, or is forgotten; checks what was not checked yet."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private(self._folder)
         kept = {upload.id: upload for upload in await self._store.uploads()}
         lost = [id for id, upload in kept.items() if not self.path(upload).is_file()]
         await self._store.drop(uploads=lost)
