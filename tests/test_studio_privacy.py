@@ -21,10 +21,10 @@ from realtime.studio.process import run
 from realtime.studio.records import Job, JobState, Preset
 from realtime.studio.store import Store
 from realtime.studio.uploads import FORGOTTEN_S
-from tests.studios import StudioClient, answer, studio_client
+from tests.studios import ANNA, StudioClient, answer, studio_client
 
 PERSON, FILE = "Wilhelmina Przybylska-Oyelaran", "wilhelmina on her birthday.mp4"
-WISH = {"name": "Wilhelmina P", "subject": PERSON, "granted_by": PERSON}
+WISH = {**ANNA, "name": "Wilhelmina P", "subject": PERSON, "granted_by": PERSON, "keep_video": False}
 TOLD = ("Wilhelmina", "wilhelmina", "Przybylska", "birthday")
 
 
@@ -44,7 +44,7 @@ def usual_umask() -> Iterator[None]:
 async def made(studio: StudioClient, content: bytes = b"good", **changes: object) -> dict[str, Any]:
     upload = await answer(await studio.http.post("/studio/uploads", params={"name": FILE}, data=content), 201)
     await studio.until(f"/studio/uploads/{upload['id']}", lambda now: now["state"] != "checking")
-    body = {"upload": upload["id"], "agreed": True, **WISH, **changes}
+    body = {"upload": upload["id"], **WISH, **changes}
     return await studio.job(await answer(await studio.http.post("/studio/jobs", json=body), 201), "done")
 
 
@@ -144,7 +144,7 @@ async def test_two_jobs_of_one_video(studio: StudioClient, monkeypatch: pytest.M
     """It stays for the one that was promised it, and goes when that has lapsed too."""
     upload = await studio.checked(b"good")
     for name, keep in (("A", True), ("B", False)):
-        body = {"upload": upload["id"], "agreed": True, **WISH, "name": name, "keep_video": keep}
+        body = {"upload": upload["id"], **WISH, "name": name, "keep_video": keep}
         await studio.job(await answer(await studio.http.post("/studio/jobs", json=body), 201), "done")
     await asyncio.sleep(0.1)
     assert (studio.folder / "uploads" / upload["id"]).is_dir()
