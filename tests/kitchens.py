@@ -7,14 +7,14 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from realtime.errors import NotFound, Unprocessable
-from realtime.packets import Motion, RenderedFrame, VideoPacket
+from realtime.packets import Lock, Motion, RenderedFrame, VideoPacket
 from realtime.reenactor import Reenactor
 from tests.fakes import Behaviour, FakeFactory, FakeReenactor
 
@@ -49,7 +49,8 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 
 class Faulty(FakeReenactor):
-    """The picture's first byte tells how many times it was asked; its second is the first byte of the webcam frame, as no real one's may be."""
+    """The picture's first byte tells how many times it was asked; its second is the first byte of the webcam frame, as no real one's may be. An avatar named cy
+    is locked."""
 
     asked = 0
 
@@ -62,7 +63,7 @@ class Faulty(FakeReenactor):
         self.asked += 1
         frame = super().step(packet)
         frame.i420[0, :2] = self.asked, packet.image[0, 0, 0]
-        return frame
+        return replace(frame, lock=Lock.WAITING) if self.avatar_id == "cy" else frame
 
 
 @dataclass

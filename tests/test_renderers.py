@@ -16,7 +16,7 @@ import pytest
 
 from realtime.errors import HeadcastError, NotFound, RendererLost, Unprocessable
 from realtime.metrics import SessionMetrics
-from realtime.packets import MAX_IMAGE_PIXELS, Calibration, DriveMode, GainGroup, Motion, PuppetPose, Tracking, UnitSetting, VideoPacket
+from realtime.packets import MAX_IMAGE_PIXELS, Calibration, DriveMode, GainGroup, Lock, Motion, PuppetPose, Tracking, UnitSetting, VideoPacket
 from realtime.renderers.factory import RendererFactory
 from realtime.renderers.frames import SharedFrames
 from realtime.renderers.remote import Patience, RemoteReenactor
@@ -244,8 +244,12 @@ def test_the_drivers_motion_is_handed_on_and_released() -> None:
     reenactor = made(factory)
     reenactor.step(packet())
     assert [(owner, motion.weights.tolist()) for owner, motion in receiver.heard] == [(reenactor, [0.25])]
+    assert receiver.released == []
+    reenactor.set_avatar("cy")
+    assert reenactor.step(packet()).lock is Lock.WAITING
+    assert (len(receiver.heard), receiver.released) == (1, [reenactor]), "nobody that a locked avatar does not know is heard of"
     reenactor.close()
-    assert receiver.released == [reenactor]
+    assert receiver.released == [reenactor, reenactor]
     factory.close()
 
 
