@@ -24,6 +24,7 @@ from realtime.errors import HeadcastError
 from realtime.flags import read_config_or_exit
 from realtime.gallery import OWN, SHIPPED, Gallery, scan
 from realtime.lapses import Lapses
+from realtime.lock_policy import check_recognition
 from realtime.logs import set_up_logging
 from realtime.memory import settle
 from realtime.reenactor import load_avatar
@@ -97,6 +98,7 @@ def main() -> int:
         check_encoder(config.encoder)
         settings = settings_of(config)
         gallery = Gallery(scan([*(config.avatars_dirs or (OWN,)), settings.avatars, SHIPPED], date.today()), config.avatar, load_avatar)
+        check_recognition(config.owner_lock, (entry.card.consent for entry in gallery.entries))
         output = None if config.vmc is None else VmcOutput(config.vmc.host, config.vmc.port, config.vmc_shapes is VmcShapes.VRM)
     except (ConfigError, HeadcastError) as error:
         print(f"headcast: {error}", file=sys.stderr)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from models.face_embedding import aligned_face
 from realtime.config import LockPolicy
+from realtime.lock_policy import own_driver_only
 from realtime.owner_lock import LockSettings, OwnerLock, clear_enough, light_enough
 from realtime.packets import FaceObservation, Lock, VideoPacket
 from realtime.recognition import Answer, Recogniser, installed_eyes
 
 if TYPE_CHECKING:
-    from models.avatar_parts import Consent
     from models.baked import BakedAvatar
     from realtime.recognition import Image
 
@@ -34,13 +34,6 @@ class Recognition(Protocol):
     def answers(self) -> list[Answer]: ...
 
     def close(self) -> None: ...
-
-
-def own_driver_only(consent: Consent, policy: LockPolicy) -> bool:
-    """Whether nobody but the person shown may drive an avatar. Synthetic people are nobody."""
-    if consent.synthetic or policy is LockPolicy.OFF:
-        return False
-    return policy is LockPolicy.ALL or consent.own_driver_only
 
 
 class Doorkeeper:

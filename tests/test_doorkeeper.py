@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,9 +15,10 @@ from models.avatar_parts import Consent, TrainedRange
 from models.baked import BakedAvatar
 from models.head import HeadParams
 from realtime.confidence import Confidence
-from realtime.config import LockPolicy
-from realtime.doorkeeper import Doorkeeper, own_driver_only
+from realtime.config import ConfigError, LockPolicy
+from realtime.doorkeeper import Doorkeeper
 from realtime.driving import Driving, Wardrobe
+from realtime.lock_policy import check_recognition, own_driver_only
 from realtime.packets import FaceObservation, Lock, Motion, PuppetPose, RenderedFrame, Tracking, UnitSetting, VideoPacket
 from realtime.recognition import Answer
 from realtime.reenactor import StagedReenactor
@@ -108,7 +110,7 @@ class Stages:
     def ignore(self, *_: object) -> None:
         return None
 
-    wear = use = set_mode = calibrate = set_gain = rest_again = set_avatar = ignore
+    wear = use = set_mode = calibrate = set_gain = rest_again = set_avatar = set_badge = ignore
 
     def misfit(self, params: HeadParams | None = None) -> float:
         return 0.0
@@ -176,6 +178,20 @@ def test_who_asks_for_the_lock(policy: LockPolicy, consent: Consent, locked: boo
     first = room.sit(STRANGER)[0]
     assert (first.lock is Lock.OFF, bool(room.made)) == (not locked, locked)
     assert (jaw(first) == 0.0) == locked
+
+
+def test_a_server_says_at_its_start_that_it_cannot_recognise_anybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Or refuses to start, where it is to lock every avatar. Nobody else hears of it."""
+    locked, free = agreed(own_driver_only=True), agreed()
+    check_recognition(LockPolicy.ALL, [locked])
+    monkeypatch.setenv("HEADCAST_WEIGHTS_DIR", str(tmp_path))
+    for policy, consents in ((LockPolicy.OFF, [locked]), (LockPolicy.CONSENTED, [free])):
+        check_recognition(policy, consents)
+    assert caplog.text == ""
+    check_recognition(LockPolicy.CONSENTED, [free, locked])
+    assert "run: python -m models.weights fetch face_recognition_sface_2021dec.onnx" in caplog.text
+    with pytest.raises(ConfigError, match=r"--owner-lock: .* run: python -m models\.weights fetch"):
+        check_recognition(LockPolicy.ALL, [free])
 
 
 def test_nothing_moves_until_the_owner_is_recognised(room: Room) -> None:

@@ -255,6 +255,18 @@ const LOCKED_HINTS = {
   },
 };
 
+const SLIDERS_LOCKED_HINT = {
+  title: 'This avatar is locked to its owner',
+  text: 'Sliders move it only while its owner is before the camera. Choose the camera, or another avatar.',
+  icon: 'lock',
+};
+
+/** @param {State} state */
+function lockHint({ lock, source }) {
+  const hint = LOCKED_HINTS[lock] ?? null;
+  return hint && source === 'sliders' && lock !== 'unavailable' ? SLIDERS_LOCKED_HINT : hint;
+}
+
 /** @param {number} seconds */
 const inSeconds = (seconds) => (seconds < 1 ? 'Connecting again now' : `Next try in ${seconds} s`);
 
@@ -285,7 +297,7 @@ function describeError(state) {
 
 /** @param {State} state @returns {Description} */
 function describeLive(state) {
-  const locked = LOCKED_HINTS[state.lock];
+  const locked = lockHint(state);
   if (locked) return { label: 'Locked', spoken: `${locked.title}. ${locked.text}`, tone: 'warn', message: null, hint: locked };
   if (state.source === 'sliders') return { label: 'Live', spoken: 'Live: the avatar does what the sliders say.', tone: 'live', message: null, hint: null };
   const lost = state.source === 'file' ? LOST_IN_FILE_HINT : LOST_HINT;
