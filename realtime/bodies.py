@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
 from models import strict_json
-from realtime.errors import BadRequest, UnsupportedMediaType
+from realtime.errors import BadRequest, RequestTimeout, UnsupportedMediaType
+
+BODY_S = 10.0
+"""Longest that a body of text may take to come; it has 64 KB at most."""
 
 
 async def utf8_text(request: web.Request) -> str:
@@ -15,13 +19,17 @@ async def utf8_text(request: web.Request) -> str:
 
     Raises:
         BadRequest: it is in another encoding.
+        RequestTimeout: it did not come whole within `BODY_S`.
     """
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise BadRequest("expected UTF-8 text")
     try:
-        return (await request.read()).decode()
+        async with asyncio.timeout(BODY_S):
+            return (await request.read()).decode()
     except UnicodeDecodeError:
         raise BadRequest("expected UTF-8 text") from None
+    except TimeoutError:
+        raise RequestTimeout(f"what was announced did not come within {BODY_S:.0f} s; check the connection and try again") from None
 
 
 async def json_object(request: web.Request, holding: str = "") -> dict[str, Any]:
@@ -31,7 +39,7 @@ async def json_object(request: web.Request, holding: str = "") -> dict[str, Any]
         holding: what is in it, for the message: "sdp and type".
 
     Raises:
-        UnsupportedMediaType, BadRequest: with what was expected.
+        UnsupportedMediaType, BadRequest, RequestTimeout: with what was expected.
     """
     if request.content_type != "application/json":
         raise UnsupportedMediaType("expected application/json")

@@ -33,7 +33,7 @@ ONLY_IN = {
         "realtime/studio/http.py",
         "realtime/virtualcam/remote.py",
     },
-    "aiortc": {"realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/", "realtime/virtualcam/remote.py"},
+    "aiortc": {"realtime/channel.py", "realtime/session.py", "realtime/tracks.py", "realtime/viewer.py", "realtime/rtc/", "realtime/virtualcam/remote.py"},
     "aioice": {"realtime/rtc/"},
     "ai_edge_litert": {"models/landmarker.py", "models/litert.py"},
     "anny": {"training/"},
@@ -46,7 +46,7 @@ ONLY_IN = {
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {
-    "credentials_http.py", "fanout.py", "lapses.py", "session.py", "sessions.py", "signaling.py", "tasks.py",
+    "bodies.py", "credentials_http.py", "fanout.py", "lapses.py", "listener.py", "session.py", "sessions.py", "signaling.py", "tasks.py",
     "tracks.py", "viewer.py", "watch.py",
 }  # fmt: skip
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "seat", "reenactor")

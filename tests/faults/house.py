@@ -83,6 +83,13 @@ class Client:
         await self.process.wait()
 
 
+async def caller(url: str, *arguments: str) -> Client:
+    """A client that calls that server, and stays until it is told to leave."""
+    command = (sys.executable, "-m", "tests.loopback_client", "--url", url, "--until-eof", "--seconds", "120", *CAMERA, *arguments)
+    pipe = asyncio.subprocess.PIPE
+    return Client(await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe))
+
+
 @dataclass
 class House:
     """A server and its bystander."""
@@ -98,9 +105,7 @@ class House:
 
     async def call(self, *arguments: str) -> Client:
         """Another session, until it is told to leave."""
-        command = (sys.executable, "-m", "tests.loopback_client", "--url", self.url, "--until-eof", "--seconds", "120", *CAMERA, *arguments)
-        pipe = asyncio.subprocess.PIPE
-        client = Client(await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe))
+        client = await caller(self.url, *arguments)
         self.clients.append(client)
         return client
 
