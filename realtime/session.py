@@ -6,7 +6,6 @@ States: new → connecting → warming → live ⇄ paused → closed; and resta
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -15,13 +14,13 @@ from dataclasses import asdict
 from enum import StrEnum
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
-from aiortc.exceptions import InvalidStateError
 
 from realtime import control
 from realtime.access import Role
+from realtime.channel import ControlChannel
 from realtime.config import Codec, ServerConfig
 from realtime.errors import HeadcastError, ServerFull
-from realtime.inflow import Inflow, Verdict
+from realtime.listener import LoopListener
 from realtime.looks import Look, Wishes
 from realtime.metrics import SessionMetrics
 from realtime.pacing import FrameRateCap, Spacing
@@ -48,7 +47,6 @@ SILENCE_TIMEOUT_S = 3.5
 """A page pings every second; one that says nothing and sends no frame for so long is gone: all it held is free within 5 s."""
 REPORT_EVERY_S = 1.0
 FAREWELL_S = 0.05
-MAX_BUFFERED_BYTES = 256 * 1024
 RETRY_AFTER_S = 5
 
 
@@ -60,36 +58,6 @@ class SessionState(StrEnum):
     PAUSED = "paused"
     RESTARTING = "restarting"
     CLOSED = "closed"
-
-
-class _Listener:
-    """Carries what the worker's threads made over to the event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, session: Session) -> None:
-        self._loop = loop
-        self._session = session
-
-    def on_frame(self, frame: RenderedFrame) -> None:
-        self.call(self._session._show, frame, True)
-
-    def on_placeholder(self, frame: RenderedFrame) -> None:
-        self.call(self._session._show, frame, False)
-
-    def on_lost(self) -> None:
-        self.call(self._session._lost)
-
-    def on_back(self) -> None:
-        self.call(self._session._back)
-
-    def on_failure(self, error: Exception) -> None:
-        self.call(self._session._fail, error)
-
-    def later(self, seconds: float, function: Callable[[], None]) -> None:
-        self._loop.call_later(seconds, function)
-
-    def call(self, function: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile: then nobody waits for this
-            self._loop.call_soon_threadsafe(function, *arguments)
 
 
 class Session:
@@ -127,7 +95,6 @@ class Session:
         self._clock = clock
         self._started_s = self._heard_s = clock()
         self._stay = Stay(config.idle_timeout, config.max_session_seconds, self._started_s)
-        self._inflow = Inflow(self._started_s)
         self._connected = False
         self._was_live = False
         self._by_hand = self._resting = False
@@ -139,13 +106,14 @@ class Session:
         self._received = 0
         self._wishes = Wishes(clock)
         self._avatar = AvatarTrack(config.size, self.metrics, clock)
-        self._listener = _Listener(asyncio.get_running_loop(), self)
+        self._channel = ControlChannel(self._heard, self._obey, lambda: self.end("a flood of messages"), clock)
+        self._say = self._channel.say
+        self._listener = LoopListener(self._show, self._lost, self._back, self._fail)
         self._seat = worker.seat(avatar_id, self._listener, self.metrics)
         self._poses: Spacing[PuppetPose] = Spacing(1.0 / config.fps, lambda pose: self._seat.pose(pose, clock()), self._listener.later, clock)
         self._units_told: tuple[Unit, ...] | None = None
         self._downlink: Downlink | None = None
         self._uplink: Uplink | None = None
-        self._channel: RTCDataChannel | None = None
         self._tasks = Tasks("a session", lambda: self.end("a task failed"))
         self._closing: asyncio.Task[None] | None = None
 
@@ -255,7 +223,7 @@ class Session:
     async def _close(self) -> None:
         await self._tasks.cancel()
         viewers_left = asyncio.create_task(self.audience.aclose())
-        if self._channel is not None and self._channel.readyState == "open":
+        if self._channel.open:
             await asyncio.sleep(FAREWELL_S)
         if self._uplink is not None:
             self._uplink.close()
@@ -297,13 +265,9 @@ class Session:
             self.end(f"the connection {state}")
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label != control.LABEL or self._channel is not None:
-            channel.close()
+        if not self._channel.adopt(channel, lambda: self.end("the control channel closed")):
             return
-        self._channel = channel
         self._wishes.connected()
-        channel.on("message", self._on_message)
-        channel.on("close", lambda: self.end("the control channel closed"))
         self._say_state(self.state)
         self._say(control.tracking(self._tracking))
         if self._lock is not Lock.OFF:
@@ -318,28 +282,12 @@ class Session:
             self.metrics.stage("receive", 1e3 * (way.complete_s - way.first_s))
             self.metrics.stage("decode", 1e3 * (frame.received_at - way.complete_s))
 
-    def _on_message(self, message: object) -> None:
-        self._heard_s = now = self._clock()
-        verdict = self._inflow.judge(now)
-        if verdict is not Verdict.READ:
-            self._let_go(verdict)
-            return
-        try:
-            request = control.parse(message)
-        except control.ControlError as error:
-            self._say(control.error(str(error), error.of, error.id))
-            return
-        if not isinstance(request.command, control.Ping):
-            self._stay.stirred(now)
-        self._obey(request)
-
-    def _let_go(self, verdict: Verdict) -> None:
-        if verdict is Verdict.TELL:
-            self._say(control.error("too many messages at once: these are not read; send fewer", None, None))
-        elif verdict is Verdict.LEAVE:
-            self.end("a flood of messages")
+    def _heard(self) -> None:
+        self._heard_s = self._clock()
 
     def _obey(self, request: control.Request) -> None:
+        if not isinstance(request.command, control.Ping):
+            self._stay.stirred(self._heard_s)
         match request.command:
             case control.Ping(t):
                 self._say(control.pong(t))
@@ -351,6 +299,8 @@ class Session:
             case control.Puppet(enabled):
                 self._puppet(enabled)
                 self._say(control.ack(request.command.type, request.id))
+            case control.Badge() if self.role is not Role.OWNER:
+                self._say(control.error("only the owner of this server may take the badge off", request.command.type, request.id))
             case command:
                 self._submit(request, command)
 
@@ -388,7 +338,7 @@ class Session:
     def _tell_units(self) -> None:
         """Whenever they are others than those that the page knows."""
         units = self._seat.units
-        if units is not None and units is not self._units_told and self._channel is not None and self._channel.readyState == "open":
+        if units is not None and units is not self._units_told and self._channel.open:
             self._units_told = units
             self._say(control.units(self._seat.avatar_id, units))
 
@@ -444,10 +394,3 @@ class Session:
 
     def _say_state(self, name: str) -> None:
         self._say(control.state(SessionState.WARMING if name == SessionState.CONNECTING else name))
-
-    def _say(self, message: str) -> None:
-        channel = self._channel
-        if channel is None or channel.readyState != "open" or channel.bufferedAmount > MAX_BUFFERED_BYTES:
-            return
-        with contextlib.suppress(InvalidStateError, ConnectionError):
-            channel.send(message)

@@ -95,8 +95,9 @@ async def test_a_flood_on_the_control_channel_is_answered_once_and_others_go_on(
         await until(lambda: session.state is SessionState.LIVE and calm.state is SessionState.LIVE)
         said: list[str] = []
         monkeypatch.setattr(session, "_say", said.append)
+        monkeypatch.setattr(session._channel, "say", said.append)
         for number in range(10_000):
-            session._on_message(json.dumps({"v": 1, "type": "pose", "offsets": {"jawOpen": number / 9999}}))
+            session._channel.hear(json.dumps({"v": 1, "type": "pose", "offsets": {"jawOpen": number / 9999}}))
         kinds = Counter(json.loads(message)["type"] for message in said)
         assert kinds["error"] == 1
         assert kinds["ack"] < MESSAGES.burst + 10 * MESSAGES.per_s
@@ -104,7 +105,7 @@ async def test_a_flood_on_the_control_channel_is_answered_once_and_others_go_on(
         shown = calm.metrics.frames_out.total
         await until(lambda: calm.metrics.frames_out.total > shown + 5)
         for _ in range(PATIENCE + round(MESSAGES.burst)):
-            session._on_message("{}")
+            session._channel.hear("{}")
         assert len(server.sessions) == 1
         other.say({"type": "mirror", "enabled": True, "id": 7})
         await until(lambda: [message["id"] for message in other.of("ack")] == [7])
