@@ -26,7 +26,10 @@ REGIONS = ("skin", "left_eye", "right_eye")
 SHAPES = 400
 IDENTITY_SHAPES = 300
 POSE_FEATURES = 36
+ARRAYS = ("v_template", "weights", "shapedirs", "posedirs", "J_regressor", "f", "kintree_table")
+"""What is read of a model; f: the triangles."""
 MOST_VERTICES = 100_000
+MOST_OBJ_BYTES = 64 * 1024 * 1024
 SIZE_M = (0.05, 2.0)
 NO_SPREAD = 9.0
 LICENCE = "the user's FLAME licence; not to be passed on with Headcast"
@@ -57,7 +60,7 @@ def read_flame(path: Path) -> FlameArrays:
     Raises:
         BadFile: with what was expected and what came.
     """
-    content = _read_npz(path) if path.suffix.lower() == ".npz" else read_flame_pickle(path)
+    content = _read_npz(path) if path.suffix.lower() == ".npz" else read_flame_pickle(path, ARRAYS)
     template = _numbers(content, path, "v_template", (None, 3))
     count = len(template)
     if not 4 <= count <= MOST_VERTICES:
@@ -126,6 +129,8 @@ def read_obj_uv(path: Path, faces: NDArray[np.int32]) -> tuple[Float, NDArray[np
         BadFile: it cannot be read, or lacks one of the triangles.
     """
     try:
+        if path.stat().st_size > MOST_OBJ_BYTES:
+            raise BadFile(f"{path.name}: {path.stat().st_size} bytes; a head's OBJ file has at most {MOST_OBJ_BYTES}")
         lines = path.read_text("utf-8", "replace").splitlines()
     except OSError as error:
         raise BadFile(f"{path.name}: cannot be read ({error.strerror})") from error
@@ -139,7 +144,7 @@ def read_obj_uv(path: Path, faces: NDArray[np.int32]) -> tuple[Float, NDArray[np
                 corners = [tuple(int(part) - 1 for part in word.split("/")[:2]) for word in words]
                 corner_uv[frozenset(corner[0] for corner in corners)] = {corner[0]: corner[1] for corner in corners}
         table = np.array([[corner_uv[frozenset(face)][corner] for corner in face] for face in faces.tolist()], np.int32)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, OverflowError) as error:
         raise BadFile(f"{path.name}: should be an OBJ of the same triangles with texture coordinates ({type(error).__name__}: {error})") from error
     coordinates = np.array(uv, np.float32).reshape(-1, 2)
     if not np.isfinite(coordinates).all() or table.min() < 0 or table.max() >= len(coordinates):
@@ -154,11 +159,11 @@ def _read_npz(path: Path) -> dict[str, Any]:
         if size > MAX_FILE_BYTES:
             raise BadFile(f"{path.name}: holds {size} bytes; a FLAME model has at most {MAX_FILE_BYTES}")
         with np.load(path, allow_pickle=False) as arrays:
-            return {
-                name: arrays[name] for name in arrays.files if name in ("v_template", "weights", "shapedirs", "posedirs", "J_regressor", "f", "kintree_table")
-            }
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise BadFile(f"{path.name}: not a FLAME .npz of plain arrays, or damaged ({type(error).__name__}: {error})") from error
+            return {name: arrays[name] for name in ARRAYS if name in arrays.files}
+    except BadFile:
+        raise
+    except (Exception, MemoryError) as error:  # zip, its compressions and numpy's headers each raise their own
+        raise BadFile(f"{path.name}: not a FLAME .npz of plain arrays, or damaged ({type(error).__name__}: {error!s:.200})") from error
 
 
 def _numbers(content: dict[str, Any], path: Path, name: str, shape: tuple[int | None, ...]) -> Float:

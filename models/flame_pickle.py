@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,11 +22,16 @@ from models.errors import BadFile
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_READS = 2_000_000
 """Of the pickle's parts; FLAME's files have some thousands."""
+MAX_TUPLE = 1000
+"""Entries of a tuple with those of the tuples in it: a tuple of twice the same, forty times over, would keep us busy for hours where it is a key."""
+MAX_DENSE_BYTES = 64 * 1024 * 1024
+"""Of a sparse matrix with its zeros; the joint regressor has four million."""
+MAX_AXES = 8
 NUMBER_TYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 
 
-def read_flame_pickle(path: Path) -> dict[str, Any]:
-    """The pickle's dictionary; numeric, sparse and chumpy arrays are numpy arrays, what could not be one is None.
+def read_flame_pickle(path: Path, names: Collection[str]) -> dict[str, Any]:
+    """What the pickle's dictionary holds under these names; numeric, sparse and chumpy arrays are numpy arrays, what could not be one is None.
 
     Raises:
         BadFile: it cannot be read, names something that is not allowed, is damaged, or is no dictionary.
@@ -38,13 +43,13 @@ def read_flame_pickle(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadFile(f"{path.name}: cannot be read ({error.strerror})") from error
     try:
-        content = _Reader(_CountedFile(data), encoding="latin1").load()
+        content = _Reader(data).load()
         if isinstance(content, dict):
-            return {str(key): _plain(value) for key, value in content.items()}
+            return {name: _plain(content[name]) for name in names if name in content}
     except _Refused as error:
         raise BadFile(f"{path.name}: refused: {error}; a FLAME model holds only arrays, nothing was executed") from error
     except (Exception, MemoryError) as error:
-        raise BadFile(f"{path.name}: not a FLAME pickle, or damaged ({type(error).__name__}: {error})") from error
+        raise BadFile(f"{path.name}: not a FLAME pickle, or damaged ({type(error).__name__}: {error!s:.200})") from error
     raise BadFile(f"{path.name}: should hold a dictionary of arrays, it holds {type(content).__name__}")
 
 
@@ -67,12 +72,18 @@ class _CountedFile(io.BytesIO):
 
 
 class _Reader(pickle._Unpickler):
-    """Python's own reader in Python (its memory grows with the file, not with the numbers in it), which can name only our stand-ins."""
+    """Python's own reader in Python, which can name only our stand-ins. Its time and memory grow with the file, not with the numbers in it nor with how often
+    its parts are handed around."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(_CountedFile(data), encoding="latin1")
+        self._tuples: dict[int, tuple[int, tuple[Any, ...]]] = {}
+        self._allowance = 4 * len(data) + MAX_READS
 
     def find_class(self, module: str, name: str) -> Any:
         stand_in = _stand_in(module, name)
         if stand_in is None:
-            raise _Refused(f"it names {module}.{name}")
+            raise _Refused(f"it names {module:.60}.{name:.60}")
         return stand_in
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
@@ -83,9 +94,87 @@ class _Reader(pickle._Unpickler):
         if not isinstance(self.stack[-2], (_Dtype, _Array, _Sparse, _Chumpy)):
             raise _Refused(f"it changes a {type(self.stack[-2]).__name__}")
         state = self.stack.pop()
+        self._pay(state)
         self.stack[-1].__setstate__(state)
 
     dispatch[pickle.BUILD[0]] = load_build
+
+    def load_reduce(self) -> None:
+        """Calls a stand-in."""
+        self._pay(self.stack[-1])
+        super().load_reduce()  # type: ignore[misc]
+        self._weigh(self.stack[-1])
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
+
+    def load_newobj(self) -> None:
+        """Makes a stand-in."""
+        self._pay(self.stack[-1])
+        super().load_newobj()  # type: ignore[misc]
+        self._weigh(self.stack[-1])
+
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
+
+    def load_frame(self) -> None:
+        """Frames only say what may be read ahead; inside of one, nobody would count the parts."""
+        self.read(8)  # type: ignore[attr-defined]
+
+    dispatch[pickle.FRAME[0]] = load_frame
+
+    def load_bytearray8(self) -> None:
+        """Of what is there, not of how much there is said to be."""
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+    def load_refused(self) -> None:
+        """What no FLAME file has and what costs more than it is long: integers without end, instances of protocol 0 to 1, keyword arguments."""
+        raise _Refused("it uses an instruction that arrays do not need")
+
+    for _code in (pickle.LONG4, pickle.OBJ, pickle.INST, pickle.NEWOBJ_EX):
+        dispatch[_code[0]] = load_refused
+
+    def load_tuple(self) -> None:
+        """As Python's, if it is no tower of tuples."""
+        super().load_tuple()  # type: ignore[misc]
+        self._weigh(self.stack[-1])
+
+    def load_tuple1(self) -> None:
+        """As `load_tuple`."""
+        self.stack[-1] = (self.stack[-1],)
+        self._weigh(self.stack[-1])
+
+    def load_tuple2(self) -> None:
+        """As `load_tuple`."""
+        self.stack[-2:] = [tuple(self.stack[-2:])]
+        self._weigh(self.stack[-1])
+
+    def load_tuple3(self) -> None:
+        """As `load_tuple`."""
+        self.stack[-3:] = [tuple(self.stack[-3:])]
+        self._weigh(self.stack[-1])
+
+    dispatch[pickle.TUPLE[0]] = load_tuple
+    dispatch[pickle.TUPLE1[0]] = load_tuple1
+    dispatch[pickle.TUPLE2[0]] = load_tuple2
+    dispatch[pickle.TUPLE3[0]] = load_tuple3
+
+    def _weigh(self, made: Any) -> None:
+        """Refuses tuples that would take long to compare or hash, which is done anew each time."""
+        if not isinstance(made, tuple):
+            return
+        weight = len(made) + sum(self._tuples[id(each)][0] for each in made if id(each) in self._tuples)
+        if weight > MAX_TUPLE:
+            raise _Refused("it stacks up tuples")
+        self._tuples[id(made)] = (weight, made)  # kept, so that its id stays its own
+
+    def _pay(self, given: Any) -> None:
+        """What a stand-in is handed may be copied by it: all in all not much more than the file is long."""
+        parts = (given, *given) if isinstance(given, tuple) else (given,)
+        self._allowance -= sum(len(each) for each in parts if isinstance(each, (str, bytes, bytearray, list, tuple, dict, set, frozenset)))
+        if self._allowance < 0:
+            raise _Refused("it copies its parts without end")
 
     def persistent_load(self, pid: Any) -> Any:
         raise _Refused("it refers to objects outside the file")
@@ -98,7 +187,7 @@ class _Dtype:
     """Stands for numpy.dtype: a type code and its byte order."""
 
     def __init__(self, code: Any = "", *_: Any) -> None:
-        self.code = code.decode("latin1") if isinstance(code, bytes) else str(code)
+        self.code = code.decode("latin1") if isinstance(code, bytes) else code if isinstance(code, str) else ""
         self.order = "<"
 
     def __setstate__(self, state: Any) -> None:
@@ -143,7 +232,7 @@ class _Sparse:
         outer, inner = (columns, rows) if self.by_columns else (rows, columns)
         counts = np.diff(starts.astype(np.int64))
         fits = len(starts) == outer + 1 and (counts >= 0).all() and counts.sum() == len(indices) == len(data) and starts[0] == 0
-        if not fits or (len(indices) and not 0 <= indices.min() <= indices.max() < inner) or rows * columns * 8 > MAX_FILE_BYTES:
+        if not fits or (len(indices) and not 0 <= indices.min() <= indices.max() < inner) or rows * columns * 8 > MAX_DENSE_BYTES:
             raise ValueError("a sparse matrix whose parts do not fit together")
         dense = np.zeros((outer, inner), np.float64)
         np.add.at(dense, (np.repeat(np.arange(outer), counts), indices.astype(np.int64)), data)
@@ -185,7 +274,7 @@ class _Nothing:
 
 def _reconstructor(kind: Any, *_: Any) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, (_Sparse, _Chumpy))):
-        raise _Refused(f"it rebuilds {getattr(kind, '__name__', kind)}")
+        raise _Refused(f"it rebuilds {getattr(kind, '__name__', 'something')}")
     return kind()
 
 
@@ -197,7 +286,7 @@ def _bytes_only(raw: Any = b"", *_: Any) -> bytes:
 
 def _latin1_bytes(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise _Refused(f"it encodes by {encoding}")
+        raise _Refused("it encodes in another way than latin1")
     return text.encode("latin1")
 
 
@@ -218,8 +307,8 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, order: str) -> NDArray[Any] | 
     if numeric is None or not isinstance(raw, (bytes, bytearray, str)):
         return None
     data = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
-    lengths = tuple(int(n) for n in shape)
-    if min(lengths, default=0) < 0 or math.prod(lengths) * numeric.itemsize != len(data):
+    lengths = tuple(int(n) for n in shape[: MAX_AXES + 1])
+    if len(lengths) > MAX_AXES or min(lengths, default=0) < 0 or math.prod(lengths) * numeric.itemsize != len(data):
         raise ValueError(f"an array of shape {lengths} does not fit its {len(data)} bytes")
     flat = np.frombuffer(data, numeric)
     return flat.reshape(lengths, order="F") if order == "F" else flat.reshape(lengths)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +44,7 @@ def model(arrays: Arrays, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("protocol", "python2"), WAYS)
 def test_pickles_of_every_kind_come_through(arrays: Arrays, tmp_path: Path, protocol: int, python2: bool) -> None:
     write_flame_pickle(tmp_path / "flame.pkl", arrays, protocol, python2)
-    content = read_flame_pickle(tmp_path / "flame.pkl")
+    content = read_flame_pickle(tmp_path / "flame.pkl", (*arrays, "bs_style"))
     for name, wanted in arrays.items():
         np.testing.assert_array_equal(content[name], wanted, err_msg=name)
     assert content["bs_style"] == "lbs"
@@ -54,7 +56,8 @@ def test_pickles_of_every_kind_come_through(arrays: Arrays, tmp_path: Path, prot
 def test_arrays_keep_their_type_and_layout(tmp_path: Path, code: str, order: Literal["C", "F"], protocol: int) -> None:
     array = (np.arange(24).reshape(2, 3, 4) % 7).astype(code, order=order)
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": array, "n": np.float64(2.5), "o": np.array([None, {}]), "s": np.array(["x"])}, protocol))
-    content = read_flame_pickle(tmp_path / "x.pkl")
+    content = read_flame_pickle(tmp_path / "x.pkl", "anosz")
+    assert "z" not in content
     np.testing.assert_array_equal(content["a"], array)
     assert content["n"] == 2.5
     assert content["o"] is None
@@ -66,7 +69,7 @@ def test_sparse_by_rows(tmp_path: Path) -> None:
     dense = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])
     for protocol in (2, 5):
         (tmp_path / "x.pkl").write_bytes(pickle.dumps({"r": sparse.csr_matrix(dense), "c": sparse.csc_matrix(dense)}, protocol))
-        content = read_flame_pickle(tmp_path / "x.pkl")
+        content = read_flame_pickle(tmp_path / "x.pkl", "rc")
         np.testing.assert_array_equal(content["r"], dense)
         np.testing.assert_array_equal(content["c"], dense)
 
@@ -228,6 +231,53 @@ def test_cut_and_damaged_files_are_bad_files(model: Path, tmp_path: Path) -> Non
     assert refused >= len(cuts)
 
 
+TOWER = b"2\x86" * 200
+"""DUP and TUPLE2: a tuple of twice the same, two hundred times over."""
+BOMBS = {
+    "a tower of tuples as a key": b"\x80\x02})" + TOWER + b"K\x01s.",
+    "a tower of tuples in a set": b"\x80\x02c__builtin__\nset\n])" + TOWER + b"a\x85R.",
+    "a tower by a name": b"\x80\x02)" + (b"q\x010c__builtin__\ntuple\n](h\x01h\x01e\x85R" * 200) + b".",
+    "a tower for a type": b"\x80\x02cnumpy\ndtype\n]" + TOWER + b"\x85R.",
+    "a tower for an encoding": b"c_codecs\nencode\n(VAA\n]" + TOWER + b"tR.",
+    "a list of bytes, again and again": b"\x80\x04B\x00\x00\x01\x00" + bytes(65_536) + b"q\x01(" + b"c__builtin__\nlist\nh\x01\x85R" * 5000 + b"l.",
+    "text encoded again and again": b"\x80\x04X\x00\x00\x01\x00" + b"A" * 65_536 + b"q\x01(" + b"c_codecs\nencode\nh\x01\x8c\x06latin1\x86R" * 5000 + b"l.",
+    "an integer without end": b"\x80\x02\x8b\x00\x00\x01\x00" + b"\x01" * 65_536 + b".",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_little_files_that_would_take_hours_or_all_memory(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bomb.pkl").write_bytes(BOMBS[name])
+    with pytest.raises(BadFile, match="refused"):
+        read_flame(tmp_path / "bomb.pkl")
+
+
+def test_a_bytearray_is_as_long_as_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x05\x96" + (2**36).to_bytes(8, "little") + b"abc.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadFile):
+            read_flame(tmp_path / "x.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_parts_are_counted_inside_of_frames_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flame_pickle, "MAX_READS", 500)
+    content = b"]" * 1000 + b"."
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04\x95" + len(content).to_bytes(8, "little") + content)
+    with pytest.raises(BadFile, match="more than 500 parts"):
+        read_flame(tmp_path / "x.pkl")
+
+
+def test_sparse_matrices_that_would_fill_the_memory(tmp_path: Path) -> None:
+    sparse = pytest.importorskip("scipy.sparse", reason="scipy is not installed")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"J_regressor": sparse.csr_matrix((10_000, 10_000))}, 5))
+    with pytest.raises(BadFile, match="do not fit together"):
+        read_flame(tmp_path / "x.pkl")
+
+
 def test_lies_about_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x."
     memo = b"\x80\x02K\x01r\xff\xff\xff\x7f."
@@ -291,6 +341,17 @@ def test_not_a_dictionary(tmp_path: Path) -> None:
 def test_bad_npz(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no zip", encoding="utf-8")
     np.savez(tmp_path / "object.npz", v_template=np.array([{}], object), allow_pickle=True)
-    for name in ("text.npz", "object.npz", "none.npz"):
+    for name, method, descriptor in (
+        ("large", zipfile.ZIP_DEFLATED, "<f8"),
+        ("nested", zipfile.ZIP_LZMA, "(" * 200),
+        ("code", zipfile.ZIP_STORED, "__import__"),
+    ):
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w", method) as archive:
+            header = f"{{'descr': '{descriptor}', 'fortran_order': False, 'shape': ({10**12}, 3), }}".encode()
+            archive.writestr("v_template.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    locked = bytearray((tmp_path / "code.npz").read_bytes())
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "locked.npz").write_bytes(locked)
+    for name in ("text.npz", "object.npz", "none.npz", "large.npz", "nested.npz", "code.npz", "locked.npz"):
         with pytest.raises(BadFile, match=name):
             read_flame(tmp_path / name)
