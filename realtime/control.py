@@ -70,6 +70,18 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
+class Badge:
+    """Whether the picture says "AI avatar"; the server's owner alone may say."""
+
+    enabled: bool
+    type = "badge"
+    setting = "badge"
+
+    def apply(self, reenactor: Reenactor) -> None:
+        reenactor.set_badge(self.enabled)
+
+
+@dataclass(frozen=True, slots=True)
 class Drive:
     mode: DriveMode
     type = "drive"
@@ -125,7 +137,7 @@ class Ping:
     type = "ping"
 
 
-Command = Calibrate | SetAvatar | SetBackground | Mirror | Drive | Gain | Pose | Puppet | Pause | Ping
+Command = Calibrate | SetAvatar | SetBackground | Mirror | Badge | Drive | Gain | Pose | Puppet | Pause | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +224,10 @@ def _mirror(fields: dict[str, object]) -> Mirror:
     return Mirror(_enabled(fields))
 
 
+def _badge(fields: dict[str, object]) -> Badge:
+    return Badge(_enabled(fields))
+
+
 def _drive(fields: dict[str, object]) -> Drive:
     mode = fields.get("mode")
     if not isinstance(mode, str) or mode not in tuple(DriveMode):
@@ -272,6 +288,7 @@ _READERS: dict[str, Callable[[dict[str, object]], Command]] = {
     "set_avatar": _set_avatar,
     "set_background": _set_background,
     "mirror": _mirror,
+    "badge": _badge,
     "drive": _drive,
     "gain": _gain,
     "pose": _pose,

@@ -75,6 +75,9 @@ class Reenactor(Protocol):
     def set_mirror(self, enabled: bool) -> None:
         """Whether the picture is flipped, as in a mirror; it is not at first."""
 
+    def set_badge(self, enabled: bool) -> None:
+        """Whether the picture says "AI avatar"; it does at first. The invisible mark stays."""
+
     def close(self) -> None:
         """Frees what it holds; nothing is asked of it afterwards."""
 
@@ -106,6 +109,8 @@ class Renderer(Protocol):
     """Shows one avatar at a time (realtime.renderer.AvatarRenderer)."""
 
     def set_avatar(self, avatar: BakedAvatar) -> None: ...
+
+    def set_badge(self, enabled: bool) -> None: ...
 
     def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]:
         """(size * 3 / 2, size); may be a buffer that a later call writes to."""
@@ -205,6 +210,9 @@ class StagedReenactor:
 
     def set_mirror(self, enabled: bool) -> None:
         self._mirror = enabled
+
+    def set_badge(self, enabled: bool) -> None:
+        self._renderer.set_badge(enabled)
 
     def close(self) -> None:
         if self._output is not None:

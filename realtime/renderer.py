@@ -49,6 +49,7 @@ class AvatarRenderer:
         self._i420 = [np.zeros((size * 3 // 2, size), np.uint8) for _ in range(ROTATION)]
         self._turn = 0
         self._badge, self._margin = make_badge(size)
+        self._says_so = True
         self._marker = Marker(size)
         self.set_avatar(avatar)
 
@@ -57,6 +58,10 @@ class AvatarRenderer:
         self.avatar = avatar
         self._passes = Passes(avatar, self.size, self._bands.count)
         self._behind: _Behind | None = None
+
+    def set_badge(self, enabled: bool) -> None:
+        """Whether pictures say "AI avatar" from the next one on; they do at first."""
+        self._says_so = enabled
 
     def render(self, params: HeadParams, background: str = "avatar", mirror: bool = False) -> Picture:
         """(size, size, 3) RGB; the buffer is used again three pictures later.
@@ -105,7 +110,8 @@ class AvatarRenderer:
             passes.shade(part, mirror, out)
             passes.resolve(part, mirror, out)
             passes.overlay(part, mirror, out)
-            lay_badge(self._badge, self._margin, low, high, out)
+            if self._says_so:
+                lay_badge(self._badge, self._margin, low, high, out)
             if i420 is not None:
                 luma, blue, red = planes(i420)
                 to_i420(out, low, high, luma, blue, red)

@@ -133,6 +133,9 @@ class FakeReenactor:
     def set_mirror(self, enabled: bool) -> None:
         self.calls.append(("mirror", enabled))
 
+    def set_badge(self, enabled: bool) -> None:
+        self.calls.append(("badge", enabled))
+
     def set_drive(self, mode: DriveMode) -> None:
         self.calls.append(("drive", mode))
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from realtime import control
-from realtime.control import Calibrate, ControlError, Drive, Gain, Mirror, Pause, Ping, Pose, Puppet, Request, SetAvatar, SetBackground
+from realtime.control import Badge, Calibrate, ControlError, Drive, Gain, Mirror, Pause, Ping, Pose, Puppet, Request, SetAvatar, SetBackground
 from realtime.packets import Calibration, DriveMode, GainGroup, PuppetPose, Unit, UnitSetting
 
 
@@ -30,6 +30,7 @@ from realtime.packets import Calibration, DriveMode, GainGroup, PuppetPose, Unit
         ({"type": "set_background", "background": "gradient"}, SetBackground("gradient")),
         ({"type": "set_background", "background": "#00b140"}, SetBackground("#00b140")),
         ({"type": "mirror", "enabled": False}, Mirror(False)),
+        ({"type": "badge", "enabled": False}, Badge(False)),
         ({"type": "drive", "mode": "own"}, Drive(DriveMode.OWN)),
         ({"type": "pause", "enabled": True}, Pause(True)),
         ({"type": "ping", "t": 12.5}, Ping(12.5)),

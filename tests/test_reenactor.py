@@ -81,6 +81,9 @@ class Stages:
         assert isinstance(avatar, Avatar)
         self.log.append(("set_avatar", avatar.name))
 
+    def set_badge(self, enabled: bool) -> None:
+        self.log.append(("badge", enabled))
+
     def render_i420(self, params: HeadParams, background: str, mirror: bool) -> NDArray[np.uint8]:
         self.log.append(("render", len(params.expression), background, mirror))
         self.buffer += 1
@@ -186,9 +189,10 @@ def test_settings_and_the_avatar_take_hold_with_the_next_frame(stages: Stages, r
     reenactor.calibrate(Calibration.BEST)
     reenactor.set_drive(DriveMode.RELATIVE)
     reenactor.set_gain(GainGroup.BROWS, 1.5)
+    reenactor.set_badge(False)
     reenactor.step(packet())
     assert stages.log[:4] == [("wear", None), ("use", "rig of bo"), ("set_avatar", "bo"), ("calibrate", "best")]
-    assert stages.log[4:6] == [("set_mode", "relative"), ("gain", "brows", 1.5)]
+    assert stages.log[4:7] == [("set_mode", "relative"), ("gain", "brows", 1.5), ("badge", False)]
     assert stages.log[-1] == ("render", 5, "#102030", True)
     assert reenactor.avatar_id == "bo"
 

@@ -24,7 +24,7 @@ from models.passes import Passes
 from models.shading import draw_overlays, resolve_edges, shade_glossy, shade_rows
 from models.texture_basis import blend_blocks
 from models.watermark.marker import Marker, lay_mark
-from models.yuv import planes, to_i420
+from models.yuv import luma_of, planes, to_i420
 from realtime.backgrounds import backdrop
 from realtime.renderer import AvatarRenderer
 from tests.render_reference import render_reference
@@ -147,6 +147,19 @@ def test_mirror_flips_all_but_the_badge(renderer: AvatarRenderer) -> None:
     if badge is not None:
         np.testing.assert_array_equal(badge, renderer.render(far, "#000000", True))
         assert (badge != behind).any()
+
+
+def test_without_the_badge_the_picture_is_as_it_is_beneath(renderer: AvatarRenderer) -> None:
+    params, mask = turned(renderer.avatar.neutral()), without_badge()
+    said = renderer.render(params, "checker").copy()
+    renderer.set_badge(False)
+    bare, i420 = renderer.render(params, "checker").copy(), renderer.render_i420(params, "checker").copy()
+    renderer.set_badge(True)
+    np.testing.assert_array_equal(said[mask], bare[mask])
+    assert np.abs(said[~mask].astype(int) - bare[~mask]).max() > 50
+    unmarked = luma_of(bare)
+    assert (planes(i420)[0] != unmarked).any(), "the invisible mark stays"
+    np.testing.assert_array_equal(renderer.render(params, "checker"), said)
 
 
 def test_the_badge_is_always_there(renderer: AvatarRenderer) -> None:

@@ -111,6 +111,7 @@ def test_everything_that_a_session_asks_gets_there(reenactor: RemoteReenactor) -
     assert (reenactor.avatar_id, reenactor.units) == ("bo", UNITS["bo"])
     reenactor.set_background("green")
     reenactor.set_mirror(True)
+    reenactor.set_badge(False)
     reenactor.set_gain(GainGroup.HEAD, 0.5)
     reenactor.set_drive(DriveMode.OWN)
     reenactor.set_pose(PuppetPose((UnitSetting("jawOpen", 0.5, True),)))

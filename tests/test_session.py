@@ -16,6 +16,7 @@ import pytest
 from aiortc import VideoStreamTrack
 
 from realtime import session as session_module
+from realtime.access import Role
 from realtime.config import Encoder
 from realtime.errors import NotFound, ServerFull, Unprocessable
 from realtime.packets import Lock, Tracking
@@ -89,6 +90,25 @@ async def test_a_lock_is_told_on_change() -> None:
             await until(partial(lock_is, peer, lock))
         assert [message["state"] for message in peer.of("lock")] == ["waiting", "open", "refused", "off"]
         assert session.stats()["lock"] == "off"
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.PUPPETEER])
+async def test_only_the_owner_takes_the_badge_off(role: Role) -> None:
+    async with house() as server, calling() as peer:
+        session = await server.call(peer)
+        session.role = role
+        await live(session, peer)
+        peer.say({"type": "badge", "enabled": False, "id": 1})
+        peer.say({"type": "badge", "enabled": "no", "id": 2})
+        peer.say({"type": "mirror", "enabled": True, "id": 3})
+        await until(lambda: any(message["id"] == 3 for message in peer.of("ack")))
+        errors = {message["id"]: message["message"] for message in peer.of("error")}
+        calls = list(server.factory.made[0].calls)
+    assert errors.pop(2) == "enabled: expected true or false"
+    if role is Role.OWNER:
+        assert (calls, errors) == ([("badge", False), ("mirror", True)], {})
+    else:
+        assert (calls, errors) == ([("mirror", True)], {1: "only the owner of this server may take the badge off"})
 
 
 async def test_commands_are_acknowledged_and_reach_the_reenactor() -> None:

@@ -1,6 +1,7 @@
 /** Puts the parts together: what a person does becomes a change of settings or of the session, and the view follows. */
 
 import { BackgroundPicker, labelOf, nextBackground, surroundOf } from './backgrounds.js';
+import { BadgeSwitch } from './badge.js';
 import { Countdown } from './calibration.js';
 import { CameraError, deviceOf, listCameras, watchCameras } from './camera.js';
 import { FileDriver } from './filedriver.js';
@@ -38,6 +39,7 @@ class App {
     notice: (text, icon) => this.view.toast(text, icon),
   });
   recording = new RecordingCard(this.view.avatarVideo, { avatar: () => this.avatarId, notice: (text, icon) => this.view.toast(text, icon) });
+  badge = new BadgeSwitch((enabled) => this.session.request('badge', { enabled }));
   phone = new PhonePanel(/** @type {HTMLDialogElement} */ (document.getElementById('phone')));
   file = new FileDriver(() => this.sources.showFile());
   sources = new SourcePicker(this.file, { chosen: (source) => this.setSource(source), notice: (text) => this.view.toast(text, 'alert') });
@@ -52,7 +54,10 @@ class App {
     units: (units) => this.puppeteer.offer(units),
     roundTrip: (pingMs) => this.hud.update({ pingMs }),
     notice: (text) => this.view.toast(text, 'alert'),
-    applied: (background, mirror) => this.applied({ background, mirror: String(mirror), avatar: this.avatarId, gains: spellGains(this.settings.gains) }),
+    applied: (background, mirror) => {
+      this.badge.apply();
+      this.applied({ background, mirror: String(mirror), avatar: this.avatarId, gains: spellGains(this.settings.gains) });
+    },
   });
   defaultAvatar = '';
   /** @type {{pc: RTCPeerConnection, meter: NetMeter}|null} */

@@ -112,6 +112,9 @@ class RemoteReenactor:
     def set_mirror(self, enabled: bool) -> None:
         self._call("set_mirror", enabled)
 
+    def set_badge(self, enabled: bool) -> None:
+        self._call("set_badge", enabled)
+
     def close(self) -> None:
         if self._output is not None:
             self._output.release(self)

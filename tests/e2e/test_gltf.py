@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile, read_avatar
+from models.badge import make_badge
 from models.baked import bake
 from models.export.frames import Frames
 from models.export.gltf import export_glb
@@ -148,7 +149,9 @@ def look(viewer: Viewer, file: AvatarFile, params: HeadParams, path: Path) -> No
     side_by_side(ours, theirs, path)
     covered = np.abs(ours.astype(int) - ours[4, 4]).max(2) > 40
     drawn = theirs.max(2) > 8
-    covered[470:, :120] = drawn[470:, :120]  # the badge
+    badge, margin = make_badge(len(ours))
+    beneath = np.s_[len(ours) - margin - len(badge) - 2 :, : margin + badge.shape[1] + 2]
+    covered[beneath] = drawn[beneath]
     assert (covered & drawn).sum() / (covered | drawn).sum() > 0.97
 
 
