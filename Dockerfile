@@ -1,4 +1,5 @@
-# Headcast on a plain CPU: docker build -t headcast . && docker run --rm -p 5000:5000/tcp --network host headcast
+# Headcast on a plain CPU: docker build -t headcast . && docker run --rm -e HEADCAST_TOKEN="$(cat token.txt)" --network host headcast
+# (the token lets its owner in: docs/access.md)
 # WebRTC media travels over UDP to ports that the system picks, so the container shares the host's network (or runs beside a TURN server).
 FROM python:3.11-slim-bookworm
 
