@@ -1,10 +1,12 @@
 # Headcast on a plain CPU: docker build -t headcast . && docker run --rm -e HEADCAST_TOKEN="$(cat token.txt)" --network host headcast
 # (the token lets its owner in: docs/access.md)
 # WebRTC media travels over UDP to ports that the system picks, so the container shares the host's network (or runs beside a TURN server).
+# Keep the key that signs avatars over updates: add -v headcast-keys:/home/headcast/.config/headcast (docs/consent.md).
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 headcast
+    && useradd --create-home --uid 1000 headcast \
+    && install -d -o headcast -g headcast /home/headcast/.config && install -d -m 700 -o headcast -g headcast /home/headcast/.config/headcast
 
 WORKDIR /app
 COPY --chown=headcast:headcast . .

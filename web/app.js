@@ -53,7 +53,10 @@ class App {
     },
     units: (units) => this.puppeteer.offer(units),
     roundTrip: (pingMs) => this.hud.update({ pingMs }),
-    notice: (text) => this.view.toast(text, 'alert'),
+    notice: (text) => {
+      this.view.toast(text, 'alert');
+      this.loadAvatars(); // one may be gone
+    },
     applied: (background, mirror) => {
       this.badge.apply();
       this.applied({ background, mirror: String(mirror), avatar: this.avatarId, gains: spellGains(this.settings.gains) });

@@ -5,7 +5,7 @@
  * @typedef {{id: string, name: string, bytes: number, state: 'checking'|'good'|'refused'|'unchecked', findings: Finding[], message: string}} Upload
  * @typedef {{id: string, upload: string, name: string, state: 'queued'|'running'|'done'|'failed'|'cancelled', position: number, stage: string, step: string,
  *   share: number, remaining_s: number|null, previews: number[], message: string, log: string, avatar: string, tag: string}} Job
- * @typedef {{id: string, name: string, origin: string, synthetic: boolean, subject: string, date: string, expires: string|null, created: number|null,
+ * @typedef {{id: string, name: string, origin: string, synthetic: boolean, subject: string, date: string, expires: string|null, purposes: string[], own_driver_only: boolean, signed_by: string, created: number|null,
  *   bytes: number, thumbnail: string, yours: boolean, fetchable: boolean, licence: string, figures?: any, video?: boolean}} Avatar
  */
 
@@ -14,10 +14,11 @@ import { FAILURES } from './studio-texts.js';
 
 /** What the server refused, in its words; status 0: it did not answer. */
 export class Refusal extends Error {
-  /** @param {string} message @param {number} status */
-  constructor(message, status) {
+  /** @param {string} message @param {number} status @param {string|null} [signer] the key that is not believed there, if that is why */
+  constructor(message, status, signer = null) {
     super(sentence(message));
     this.status = status;
+    this.signer = signer;
   }
 }
 
@@ -30,7 +31,7 @@ function sentence(words) {
 async function refuse(response) {
   if (response.status === 401) toLogin();
   const problem = await response.json().catch(() => ({}));
-  throw new Refusal(problem.detail ?? `${response.status} ${response.statusText}`, response.status);
+  throw new Refusal(problem.detail ?? `${response.status} ${response.statusText}`, response.status, response.headers.get('Headcast-Signer'));
 }
 
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<Response>} */
@@ -82,10 +83,10 @@ export const renameAvatar = (id, keys, name) => {
   const { headers, body } = sending({ name });
   return json(`studio/avatars/${at(id)}`, { method: 'PATCH', headers: { ...headers, ...holding(keys) }, body });
 };
-/** @param {string} id @param {string[]} keys */
-export const deleteAvatar = (id, keys) => ask(`studio/avatars/${at(id)}`, { method: 'DELETE', headers: holding(keys) });
-/** @param {File} file @returns {Promise<{id: string, name: string, key: string}>} */
-export const importAvatar = (file) => json('studio/avatars', { method: 'POST', body: file });
+/** @param {string} id @param {string[]} keys @param {{withdraw?: boolean}} [options] withdraw: copies of it are refused from then on */
+export const deleteAvatar = (id, keys, { withdraw = false } = {}) => ask(`studio/avatars/${at(id)}${withdraw ? '?withdraw=1' : ''}`, { method: 'DELETE', headers: holding(keys) });
+/** @param {File} file @param {string} [trust] a signer's key that is believed from now on @returns {Promise<{id: string, name: string, key: string}>} */
+export const importAvatar = (file, trust) => json(`studio/avatars${trust ? `?trust=${at(trust)}` : ''}`, { method: 'POST', body: file });
 /** @param {string} id @param {'file'|'video'} part @param {string[]} keys @returns {Promise<string>} an address of the content within this page */
 export const contentOf = async (id, part, keys) => URL.createObjectURL(await (await ask(`studio/avatars/${at(id)}/${part}`, { headers: holding(keys) })).blob());
 /** @param {string} id @param {string[]} keys @returns {Promise<string>} an address of the avatar as a GLB file, within this page */

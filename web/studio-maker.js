@@ -1,6 +1,7 @@
 /** From a video to a job: choose or record, send, see what the check says, say whose face it is. One thing at a time, each with a way back. */
 
 import { beginJob, deleteUpload, fetchUpload, Refusal, sendVideo } from './studio-api.js';
+import { ConsentFields, field } from './studio-consent.js';
 import { announce, byId, h } from './studio-dom.js';
 import { recall, remember } from './studio-memory.js';
 import { canRecord, Recorder } from './studio-recorder.js';
@@ -28,9 +29,10 @@ export class Maker {
     window.addEventListener('drop', (drag) => this.dropped(/** @type {DragEvent} */ (drag)));
   }
 
-  /** @param {{problem: string, max_upload_bytes: number, expire_days?: number}} info */
+  /** @param {{problem: string, max_upload_bytes: number, consent: import('./studio-consent.js').Pieces, expire_days?: number}} info */
   open(info) {
     this.maxBytes = info.max_upload_bytes;
+    this.pieces = info.consent;
     this.expireDays = info.expire_days ?? 0;
     if (info.problem) return this.show('closed', h('p', {}, info.problem));
     const { upload } = recall();
@@ -158,28 +160,20 @@ export class Maker {
   /** @param {Upload} upload @param {HTMLElement} another */
   form(upload, another) {
     const name = h('input', { type: 'text', id: 'avatar-name', maxLength: 64, required: true, autocomplete: 'off', pattern: '[\\p{L}\\p{N}_][\\p{L}\\p{N}_ .\\-]*' });
-    const subject = h('input', { type: 'text', id: 'subject', maxLength: 100, required: true, autocomplete: 'name' });
-    const granted = h('input', { type: 'text', id: 'granted', maxLength: 100, autocomplete: 'off' });
-    const grantedField = field(granted, CONSENT.granted, CONSENT.grantedHint);
-    const me = h('input', { type: 'radio', name: 'who', id: 'who-me', checked: true });
-    const other = h('input', { type: 'radio', name: 'who', id: 'who-other' });
-    const agree = h('input', { type: 'checkbox', id: 'agree', required: true });
+    const consent = new ConsentFields(/** @type {import('./studio-consent.js').Pieces} */ (this.pieces));
     const forget = h('input', { type: 'checkbox', id: 'forget', checked: true, 'aria-describedby': 'forget-hint' });
     const forgetHint = h('span.note', { id: 'forget-hint' });
     const preset = h('select', { id: 'preset' }, h('option', { value: 'quick' }, CONSENT.quick), h('option', { value: 'full' }, CONSENT.full));
-    const problem = h('p.problem', { role: 'alert', hidden: true });
+    const problem = h('p.problem', { role: 'alert', hidden: true, tabIndex: -1 });
     const make = h('button.button.primary', { type: 'submit', id: 'make' }, CONSENT.make);
     const swap = () => {
-      grantedField.hidden = me.checked;
-      granted.required = !me.checked;
+      consent.update();
       forgetHint.textContent = forget.checked ? CONSENT.forgetHint : fill(this.expireDays ? CONSENT.keepDaysHint : CONSENT.keepHint, { days: this.expireDays });
     };
     const wish = () => ({
       upload: upload.id,
       name: name.value.trim(),
-      subject: subject.value.trim(),
-      granted_by: me.checked ? subject.value.trim() : granted.value.trim(),
-      agreed: agree.checked,
+      ...consent.wish,
       preset: preset.value,
       keep_video: !forget.checked,
     });
@@ -188,6 +182,7 @@ export class Maker {
       'form.consent',
       {
         onchange: swap,
+        oninput: swap,
         onsubmit: async (/** @type {Event} */ event) => {
           event.preventDefault();
           make.disabled = true;
@@ -205,26 +200,18 @@ export class Maker {
             problem.textContent = /** @type {Error} */ (error).message;
             problem.hidden = false;
             make.disabled = false;
+            problem.focus();
           }
         },
       },
       field(name, CONSENT.name, CONSENT.nameHint),
-      field(subject, CONSENT.subject, CONSENT.subjectHint),
-      h('div.choices', { role: 'radiogroup', 'aria-label': CONSENT.subject }, h('label', {}, me, CONSENT.me), h('label', {}, other, CONSENT.other)),
-      grantedField,
       field(preset, CONSENT.preset),
-      h('label.agree', {}, agree, h('span', {}, CONSENT.agree)),
+      ...consent.elements,
       h('label.agree', {}, forget, h('span', {}, CONSENT.forget, h('br'), forgetHint)),
       problem,
       h('div.row', {}, another, make),
     );
   }
-}
-
-/** @param {HTMLElement} input @param {string} label @param {string} [hint] */
-function field(input, label, hint) {
-  if (hint) input.setAttribute('aria-describedby', `${input.id}-hint`);
-  return h('div.field', {}, h('label', { for: input.id }, label), input, hint && h('span.note', { id: `${input.id}-hint` }, hint));
 }
 
 /** @param {Upload} upload */

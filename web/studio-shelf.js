@@ -42,10 +42,18 @@ export class Shelf {
 
   /** @param {File} file */
   async bring(file) {
-    const brought = await importAvatar(file);
+    const brought = await importAvatar(file).catch((error) => this.trusted(file, error));
+    if (!brought) return;
     remember((memory) => (memory.keys[brought.id] = brought.key));
     announce(fill(SHELF.imported, { name: brought.name }));
     await this.load();
+  }
+
+  /** Asks whether whoever signed a file is to be believed. @param {File} file @param {any} refusal */
+  async trusted(file, refusal) {
+    if (!refusal.signer) throw refusal;
+    const sure = await askPerson({ title: SHELF.trustTitle, text: fill(SHELF.trustText, { key: refusal.signer }), yes: SHELF.trust, no: SHELF.cancel, danger: true });
+    return sure === null ? null : importAvatar(file, refusal.signer);
   }
 
   /** @param {Avatar} avatar */
@@ -65,9 +73,10 @@ export class Shelf {
           {},
           h('a.button.primary', { href: './', onclick: () => choose(avatar.id), 'aria-label': `${SHELF.play} ${avatar.name}` }, SHELF.play),
           avatar.fetchable && this.button(SHELF.download, avatar, () => this.save(contentOf(avatar.id, 'file', allKeys()), `${avatar.id}.avatar`)),
-          avatar.fetchable && h('button.button.outlined', { type: 'button', 'aria-label': `${SHELF.glb}: ${avatar.name}`, onclick: (/** @type {any} */ event) => this.export(avatar, event.target) }, 'GLB'),
+          avatar.fetchable && (avatar.synthetic || avatar.purposes.includes('export')) && h('button.button.outlined', { type: 'button', 'aria-label': `${SHELF.glb}: ${avatar.name}`, onclick: (/** @type {any} */ event) => this.export(avatar, event.target) }, 'GLB'),
           avatar.yours && this.button(SHELF.rename, avatar, () => this.rename(avatar)),
           avatar.yours && this.button(SHELF.remove, avatar, () => this.remove(avatar)),
+          avatar.yours && !avatar.synthetic && this.button(SHELF.withdraw, avatar, () => this.remove(avatar, { withdraw: true })),
         ),
       ),
       details,
@@ -102,16 +111,17 @@ export class Shelf {
     await this.load();
   }
 
-  /** @param {Avatar} avatar */
-  async remove(avatar) {
-    const sure = await askPerson({ title: fill(SHELF.removeTitle, avatar), text: SHELF.removeText, yes: SHELF.remove, no: SHELF.keep, danger: true });
+  /** @param {Avatar} avatar @param {{withdraw?: boolean}} [options] withdraw: for good, copies of it too */
+  async remove(avatar, { withdraw = false } = {}) {
+    const [title, text, yes] = withdraw ? [SHELF.withdrawTitle, SHELF.withdrawText, SHELF.withdraw] : [SHELF.removeTitle, SHELF.removeText, SHELF.remove];
+    const sure = await askPerson({ title: fill(title, avatar), text, yes, no: SHELF.keep, danger: true });
     if (sure === null) return;
-    await deleteAvatar(avatar.id, allKeys());
+    await deleteAvatar(avatar.id, allKeys(), { withdraw });
     remember((memory) => {
       memory.jobs = memory.jobs.filter((id) => id !== memory.keys[avatar.id]);
       delete memory.keys[avatar.id];
     });
-    announce(fill(SHELF.removed, avatar));
+    announce(fill(withdraw ? SHELF.withdrawn : SHELF.removed, avatar));
     this.removed(avatar.id);
     await this.load();
   }
@@ -135,8 +145,11 @@ export class Shelf {
 function aboutOf(avatar) {
   const who = avatar.synthetic ? SHELF.nobody : fill(SHELF.made, avatar) + (avatar.expires ? ` ${fill(SHELF.until, { date: avatar.expires })}` : '');
   const when = !avatar.synthetic && avatar.date ? fill(SHELF.on, avatar) : '';
+  const uses = avatar.purposes.map((purpose) => /** @type {Record<string, string>} */ (SHELF.purposes)[purpose] ?? purpose).join(', ');
+  const driver = avatar.own_driver_only ? SHELF.only : '';
+  const signed = avatar.origin === 'shipped' ? '' : fill(SHELF.signed, { by: avatar.signed_by });
   const origin = /** @type {Record<string, string>} */ (SHELF.origins)[avatar.origin];
-  return [who, when, origin, `${megabytes(avatar.bytes)} MB`].filter(Boolean).join(' · ');
+  return [who, when, uses, driver, signed, origin, `${megabytes(avatar.bytes)} MB`].filter(Boolean).join(' · ');
 }
 
 /** @param {any} figures @returns {Node[]} */

@@ -115,6 +115,30 @@ def fill_in(page: Page, name: str) -> None:
     page.check("#agree")
 
 
+def choose_everything(page: Page) -> None:
+    """Other than what the form begins with. Every change takes back what was agreed to before."""
+    page.check("#agree")
+    for choice, words in (
+        ("#who-other", None),
+        ("#driver-own", "moved by the person shown and by nobody else"),
+        ("#for-export", "3D files for other programs"),
+        ("#for-training", "the training of other programs"),
+    ):
+        page.check(choice)
+        if words is not None:
+            assert words in page.inner_text("#statement")
+            assert not page.is_checked("#agree")
+            page.check("#agree")
+    page.uncheck("#for-recordings")
+    assert "recordings" not in page.inner_text("#statement")
+    page.select_option("#until", "12")
+    assert re.search(r"until the end of \d{4}-\d\d-\d\d\.", page.inner_text("#statement"))
+    page.select_option("#until", "day")
+    page.fill("#until-day", "2100-01-31")
+    assert "until the end of 2100-01-31." in page.inner_text("#statement")
+    assert not page.is_checked("#agree")
+
+
 def test_from_a_clip_to_an_avatar_and_away(
     make_browser: MakeBrowser, face_camera: Path, studio_server: ServerProcess, clip: Path, folder: Path, artefacts: Path
 ) -> None:
@@ -133,7 +157,14 @@ def test_from_a_clip_to_an_avatar_and_away(
         shoot(headcast, artefacts, "consent")
         page.reload()
         at_step(page, "consent")
+        choose_everything(page)
+        shoot(headcast, artefacts, "consent-chosen")
         fill_in(page, "Nora")
+        page.fill("#granted", "Eva Berg")
+        assert not page.is_checked("#agree"), "somebody else has not agreed yet"
+        assert page.inner_text(".agreement .agree").strip() == "Eva Berg agrees to this, and told me so."
+        page.check("#agree")
+        said = page.inner_text("#statement")
         page.press("#agree", "Enter")
         page.wait_for_selector(".job[data-state=running]")
         page.wait_for_selector(".job img:visible")
@@ -173,7 +204,13 @@ def test_from_a_clip_to_an_avatar_and_away(
         taken = folder / "taken.avatar"
         download.value.save_as(taken)
         assert download.value.suggested_filename == "Nora.avatar"
-        assert read_avatar(taken).card.consent.subject == "Nora Berg"
+        consent = read_avatar(taken).card.consent
+        assert (consent.subject, consent.granted_by, consent.own_driver_only, consent.expires) == ("Nora Berg", "Eva Berg", True, "2100-01-31")
+        assert consent.purposes == ("live", "export", "training")
+        assert consent.statement == said, "the record is what the form showed"
+        card_text = page.inner_text(card)
+        assert "until 2100-01-31 · made " in card_text
+        assert "live, 3D files, training · moved by them only · signed by this installation" in card_text
         page.click(f"{card} >> text=Rename")
         page.fill("#ask input", "Nora the first")
         page.press("#ask input", "Enter")
