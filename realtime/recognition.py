@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -136,6 +137,7 @@ class Recogniser:
             if worn != self._worn or self._closing:
                 return
             if not known:
+                logger.warning("a locked avatar shows no face that could be recognised: nobody drives it")
                 self.failed = True
             elif likeness is not None and look is not None:
                 self._answers.append(Answer(likeness, look.taken_s))
@@ -189,6 +191,6 @@ def installed_eyes() -> PortraitEyes:
 
 def _yield_to_frames() -> None:
     """Lowers the calling thread's priority, where that is possible."""
-    if hasattr(os, "setpriority"):
+    if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

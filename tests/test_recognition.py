@@ -116,9 +116,10 @@ def test_a_look_meant_for_another_avatar_is_not_answered(eyes: Eyes, recogniser:
     assert answered(recogniser, 1) == [Answer(0.5, 2.0)]
 
 
-def test_nobody_is_like_an_avatar_without_a_face(recogniser: Recogniser) -> None:
+def test_nobody_is_like_an_avatar_without_a_face(recogniser: Recogniser, caplog: pytest.LogCaptureFixture) -> None:
     recogniser.know(BEN)
     until(lambda: recogniser.failed)
+    assert "shows no face that could be recognised" in caplog.text
     recogniser.show(face(90), 1.0)
     assert recogniser.answers() == []
 
