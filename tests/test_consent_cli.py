@@ -57,7 +57,7 @@ def test_an_avatar_of_before_is_shown_once_its_person_agreed(keys: KeyFolder, ol
     assert (shown.card.consent.subject, shown.card.consent.expires, shown.provenance.key) == ("Anna", "2100-01-31", keys.known().own)
     assert run("show", old) == 0
     told = capsys.readouterr().out
-    for line in ("subject:          Anna\n", "purposes:         live\n", "expires:          2100-01-31\n", f"signed by:        {keys.known().own}\n"):
+    for line in ("subject:            Anna\n", "purposes:           live\n", "expires:            2100-01-31\n", f"signed by:          {keys.known().own}\n"):
         assert line in told
 
 
@@ -84,7 +84,7 @@ def test_renewing(keys: KeyFolder, tmp_path: Path, capsys: pytest.CaptureFixture
     consent = read_avatar(path).card.consent
     assert (consent.expires, consent.purposes, consent.subject) == ("2100-01-31", agreed().purposes, "Anna B.")
     assert run("show", path) == 0
-    assert "before, 1:        signed 2026-11-22T20:30:00Z by ed25519-" in capsys.readouterr().out
+    assert "before, 1:          signed 2026-11-22T20:30:00Z by ed25519-" in capsys.readouterr().out
     assert run("renew", write_signed(tmp_path / "ball.avatar", tiny_avatar(6)), "--agreed") == 2
     assert "nobody's likeness: there is nothing to renew" in capsys.readouterr().err
 

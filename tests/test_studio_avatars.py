@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,33 @@ async def test_withdrawing_deletes_and_refuses_copies(tmp_path: Path, monkeypatc
         assert studio.taken_off == ["Ball"]
         assert list((studio.folder / "avatars").iterdir()) == []
         assert "has withdrawn their consent" in await refusal(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 422)
+
+
+async def test_what_is_not_shown_any_more_can_still_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = write_signed(tmp_path / "anna.avatar", tiny_avatar(6), agreed("2100-01-31")).read_bytes()
+    async with studio_client(tmp_path, trusting=False) as studio:
+        brought = await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(content)), 201)
+    monkeypatch.setattr("realtime.studio.shelf.date", Later)
+    monkeypatch.setattr("tests.studios.date", Later)
+    async with studio_client(tmp_path, trusting=False) as studio:
+        assert "Ball" not in {each["id"] for each in (await studio.get("/avatars"))["avatars"]}
+        assert "Ball" not in {each["id"] for each in (await studio.get("/studio/avatars"))["avatars"]}
+        listed = {each["id"]: each for each in (await studio.get("/studio/avatars", brought["key"]))["avatars"]}
+        assert listed["Ball"]["problem"].startswith("the consent of the person it shows ended on 2100-01-31")
+        fresh = write_signed(tmp_path / "other.avatar", tiny_avatar(6), agreed()).read_bytes()
+        assert (await answer(await studio.http.post("/studio/avatars", data=io.BytesIO(fresh)), 201))["id"] == "Ball-2", "nobody else's file is replaced"
+        assert (studio.folder / "avatars" / "Ball.avatar").read_bytes() == content
+        assert "only the browser" in await refusal(await studio.http.delete("/studio/avatars/Ball"), 403)
+        assert (await studio.http.delete("/studio/avatars/Ball", headers=holding(brought["key"]))).status == 204
+        assert [path.name for path in (studio.folder / "avatars").iterdir()] == ["Ball-2.avatar"]
+
+
+class Later(date):
+    """A calendar far ahead."""
+
+    @classmethod
+    def today(cls) -> Later:
+        return cls(2100, 2, 1)
 
 
 async def test_an_empty_or_too_large_avatar_file(studio: StudioClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@
  * @typedef {{id: string, name: string, bytes: number, state: 'checking'|'good'|'refused'|'unchecked', findings: Finding[], message: string}} Upload
  * @typedef {{id: string, upload: string, name: string, state: 'queued'|'running'|'done'|'failed'|'cancelled', position: number, stage: string, step: string,
  *   share: number, remaining_s: number|null, previews: number[], message: string, log: string, avatar: string, tag: string}} Job
- * @typedef {{id: string, name: string, origin: string, synthetic: boolean, subject: string, date: string, expires: string|null, purposes: string[], own_driver_only: boolean, signed_by: string, created: number|null,
+ * @typedef {{id: string, name: string, origin: string, synthetic: boolean, subject: string, date: string, expires: string|null, purposes: string[], own_driver_only: boolean, signed_by: string, problem?: string, created: number|null,
  *   bytes: number, thumbnail: string, yours: boolean, fetchable: boolean, licence: string, figures?: any, video?: boolean}} Avatar
  */
 

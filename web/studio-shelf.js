@@ -25,7 +25,7 @@ export class Shelf {
   async load() {
     await this.attempt(async () => {
       const { avatars } = await fetchShelf(allKeys());
-      this.root.replaceChildren(...avatars.map((avatar) => this.item(avatar)));
+      this.root.replaceChildren(...avatars.map((avatar) => (avatar.problem ? this.refused(avatar) : this.item(avatar))));
     });
   }
 
@@ -54,6 +54,23 @@ export class Shelf {
     if (!refusal.signer) throw refusal;
     const sure = await askPerson({ title: SHELF.trustTitle, text: fill(SHELF.trustText, { key: refusal.signer }), yes: SHELF.trust, no: SHELF.cancel, danger: true });
     return sure === null ? null : importAvatar(file, refusal.signer);
+  }
+
+  /** One that is kept, and shown to nobody. @param {Avatar} avatar */
+  refused(avatar) {
+    const { problem } = /** @type {{problem: string}} */ (avatar);
+    return h(
+      'li.card.avatar-card',
+      { data: { avatar: avatar.id, origin: 'refused' } },
+      h('img', { src: 'silhouette.svg', alt: '', width: 96, height: 96 }),
+      h(
+        'div.avatar-words',
+        {},
+        h('h3', {}, avatar.name),
+        h('p.problem', {}, fill(SHELF.refused, { problem: problem.split(';')[0] })),
+        h('div.row', {}, this.button(SHELF.remove, avatar, () => this.remove(avatar)), this.button(SHELF.withdraw, avatar, () => this.remove(avatar, { withdraw: true }))),
+      ),
+    );
   }
 
   /** @param {Avatar} avatar */

@@ -156,6 +156,7 @@ export const SHELF = {
   removeTitle: 'Delete {name}?',
   removeText: 'The avatar, its video and everything that was learned of it are deleted at once, for everybody. It cannot be undone.',
   keep: 'Keep it',
+  refused: 'Not shown: {problem}.',
   withdraw: 'Withdraw consent',
   withdrawTitle: 'Withdraw the consent to {name}?',
   withdrawText: 'The avatar, its video and everything that was learned of it are deleted at once, for everybody, and a copy of this avatar is refused when it comes back to this server. It cannot be undone.',

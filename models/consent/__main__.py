@@ -80,7 +80,7 @@ def _show(given: argparse.Namespace) -> int:
         lines |= {"signed by": signed.key, "signed at": signed.signed_at, "with": signed.software}
         lines |= {f"before, {number}": _earlier(each) for number, each in enumerate(file.header[FIELD]["earlier"], 1)}
     for name, value in lines.items():
-        print(f"{name + ':':18}{', '.join(value) if isinstance(value, tuple) else value}")
+        print(f"{name + ':':20}{', '.join(value) if isinstance(value, tuple) else value}")
     return DONE
 
 

@@ -11,12 +11,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from models.avatar_file import MAX_BYTES, rename_avatar
+from models.avatar_file import MAX_BYTES, read_avatar_tensors, rename_avatar
 from models.avatar_parts import AvatarCard
 from models.consent.keys import KeyFolder, KeyProblem
-from models.consent.opening import open_avatar
+from models.consent.opening import open_avatar, open_card
+from models.consent.signature import content_digest
 from models.errors import BadFile, NotAgreed, UnknownSigner
-from realtime.errors import BadRequest, Conflict, Forbidden, NotAccepted, Unavailable, Unprocessable
+from realtime.errors import BadRequest, Conflict, Forbidden, HeadcastError, NotAccepted, NotFound, Unavailable, Unprocessable
 from realtime.gallery import SHIPPED, Entry, Gallery, believed, entry_of, identifier
 from realtime.studio.disk import Read, make_private, receive, told_if_full
 from realtime.studio.records import NAME, Holding, new_id
@@ -110,11 +111,13 @@ class Shelf:
         Raises:
             NotFound: there is none. Unavailable: it cannot be written down.
         """
-        digest = self._gallery.entry(avatar).provenance.digest
+        path = self._path(avatar)
         try:
-            await asyncio.to_thread(KeyFolder.of().withdraw, digest, date.today())
+            await asyncio.to_thread(lambda: KeyFolder.of().withdraw(content_digest(read_avatar_tensors(path)), date.today()))
         except KeyProblem as error:
             raise Unavailable(str(error)) from error
+        except BadFile as error:
+            raise NotFound(f"the avatar can no longer be read: {error}") from error
 
     async def remove(self, avatar: str) -> None:
         """Takes it out of the gallery and off everybody who wears it, and deletes the file. Who may do so was asked before."""
@@ -129,9 +132,9 @@ class Shelf:
         Raises:
             NotFound: there is no such avatar. Forbidden: it is not the studio's. Conflict: it comes with Headcast.
         """
-        entry = self._gallery.entry(avatar)
         holding = await self._store.holding(avatar)
-        if holding is None or entry.path.parent != self._folder:
+        if holding is None or not self._path(avatar).is_file():
+            entry = self._gallery.entry(avatar)
             if entry.path.parent == SHIPPED:
                 raise Conflict(f"{entry.card.name} comes with Headcast and stays as it is")
             raise Forbidden(f"{entry.card.name} was put into a folder by hand: rename or delete the file there")
@@ -147,13 +150,27 @@ class Shelf:
         return entry.path
 
     async def described(self, keys: frozenset[str]) -> list[dict[str, object]]:
-        """Every avatar of the gallery: what a list of them shows."""
+        """Every avatar of the gallery: what a list of them shows. And those that are not shown any more, for whoever may delete them."""
         holdings = {holding.id: holding for holding in await self._store.holdings()}
-        return [self._describe(entry, holdings.get(entry.id), keys) for entry in self._gallery.entries]
+        shown = [self._describe(entry, holdings.get(entry.id), keys) for entry in self._gallery.entries]
+        there = {entry.id for entry in self._gallery.entries}
+        hidden = [holding for id, holding in holdings.items() if id not in there and (self._trusting or holding.key in keys)]
+        return shown + [each for holding in hidden if (each := await asyncio.to_thread(self._refused, holding)) is not None]
 
     async def describe(self, avatar: str, keys: frozenset[str]) -> dict[str, object]:
         """One of them. Raises NotFound."""
         return self._describe(self._gallery.entry(avatar), await self._store.holding(avatar), keys)
+
+    def _refused(self, holding: Holding) -> dict[str, object] | None:
+        """An avatar of the studio that is kept, and shown to nobody; None: it may be shown, or its file is gone."""
+        path = self._path(holding.id)
+        try:
+            open_card(path, date.today(), believed())
+        except NotAgreed as error:
+            return {"id": holding.id, "name": holding.id, "created": holding.created, "problem": str(error).replace(f"{path.name}: ", "")}
+        except (BadFile, HeadcastError):
+            return None
+        return None
 
     def _describe(self, entry: Entry, holding: Holding | None, keys: frozenset[str]) -> dict[str, object]:
         origin = "shipped" if entry.path.parent == SHIPPED else "folder" if holding is None else "made" if holding.job else "imported"
@@ -184,7 +201,7 @@ class Shelf:
 
     def _free(self, wanted: str) -> str:
         """An identifier that nobody has yet: `anna`, then `anna-2`."""
-        base, taken = identifier(wanted)[:58], {entry.id for entry in self._gallery.entries}
+        base, taken = identifier(wanted)[:58], {entry.id for entry in self._gallery.entries} | {path.stem for path in self._folder.glob("*.avatar")}
         return next(name for name in (base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))) if name not in taken)
 
     async def _show(self, avatar: str) -> Entry:

@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.avatar_file import AvatarFile, read_avatar, write_avatar
-from models.avatar_parts import POSE_FEATURES, AvatarMesh, Consent, Material, Region, TextureBasis, WeightFunction
+from models.avatar_file import AvatarFile, read_avatar
+from models.avatar_parts import POSE_FEATURES, AvatarMesh, Material, Region, TextureBasis, WeightFunction
+from models.consent.__main__ import main as consent
 from models.driver import DriverProfile, Registration, RegistrationStage
 from models.head import LANDMARK_COUNT
 from realtime.gallery import SHIPPED
-from tests.e2e.browser import DESKTOP, Headcast
+from tests.consents import agreed, write_signed
+from tests.e2e.browser import DESKTOP, Headcast, eventually
 from tests.e2e.conftest import MakeBrowser
 from tests.e2e.server_process import ServerProcess
 from tests.e2e.test_following import calm_recording, side_by_side
 from tests.following import compare, read_expressions
 
-ANNA = Consent(False, "Anna B.", "Anna B.", "Yes.", "2026-01-31", expires="2100-12-31")
+ANNA = agreed("2100-12-31")
 POINTS = 16
 UNDER = 2
 
@@ -69,13 +71,17 @@ def with_bust(mesh: AvatarMesh, region: int) -> AvatarMesh:
 
 
 @pytest.fixture(scope="module")
-def own_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def own_server(chromium: str, own_folder: Path) -> Iterator[ServerProcess]:
     """Serves a run of training, beside a damaged file and one whose consent has ended."""
-    folder = tmp_path_factory.mktemp("runs")
-    file = learned()
+    folder, file = own_folder, learned()
     (folder / "Anna B").mkdir()
-    write_avatar(folder / "Anna B" / "Anna B.avatar", file)
-    write_avatar(folder / "former.avatar", replace(file, card=replace(file.card, consent=replace(ANNA, expires="2026-02-01"))))
+    write_signed(folder / "Anna B" / "Anna B.avatar", file)
+    write_signed(folder / "former.avatar", file, agreed("2026-02-01"))
     (folder / "broken.avatar").write_bytes((folder / "former.avatar").read_bytes()[:5000])
     process = ServerProcess(folder / "log.txt", "--avatars-dir", str(folder))
     try:
@@ -112,3 +118,16 @@ def test_it_is_shown_and_follows_the_camera(own_server: ServerProcess, make_brow
     assert followed.seen > 0.98
     assert followed.correlation["yaw"] > 0.9
     assert followed.correlation["mouth"] > 0.7
+
+
+def test_it_is_taken_off_when_she_withdraws(own_server: ServerProcess, make_browser: MakeBrowser, face_camera: Path, own_folder: Path, artefacts: Path) -> None:
+    with make_browser(face_camera) as browser, browser.new_context(viewport=DESKTOP) as context:
+        headcast = Headcast(context.new_page(), own_server.url).go_live()
+        headcast.wait_data("applied-avatar", "Anna-B")
+        assert consent(["withdraw", str(own_folder / "Anna B" / "Anna B.avatar"), "--yes"]) == 0
+        headcast.page.wait_for_selector("text=Anna is not shown any more: the person it shows has withdrawn their consent")
+        headcast.shoot(artefacts, "own-avatar-withdrawn")
+        eventually(lambda: headcast.page.locator(".avatar-choice").count() == 4, "the gallery without her")
+        before = headcast.frames_shown()
+        eventually(lambda: headcast.frames_shown() > before + 10, "ten frames of somebody else")
+    assert [avatar["id"] for avatar in own_server.get("/avatars")[1]["avatars"]] == ["mara", "ama", "edith", "theo"]
