@@ -322,6 +322,8 @@ def test_nothing_of_a_stranger_goes_out_over_vmc() -> None:
             sent = output.sent
             room.sit(STRANGER, 5.0)
             assert (received(), output.sent) == ([], sent)
+            output.send("another session", Motion(SHAPES, np.array([JAW, 0.0]), np.zeros(3), np.zeros((2, 2)), True))
+            assert received(), "one that is driven goes out instead"
         finally:
             output.close()
 

@@ -20,7 +20,7 @@ from models.yuv import planes
 from realtime.backgrounds import GREEN
 from realtime.errors import NotFound
 from realtime.gallery import SHIPPED
-from realtime.packets import Tracking
+from realtime.packets import Lock, Tracking
 from realtime.virtualcam import __main__ as entry
 from realtime.virtualcam import feed, local
 from realtime.virtualcam import webcam as webcam_module
@@ -134,6 +134,12 @@ def test_errors_and_lost_faces_show_no_webcam_pixel(machine: Machine, factory: F
         camera.shows(is_resting if factory.behaviours[0].crash else is_driven, "an avatar")
         camera.until(lambda: len(machine.pictures) > 20, "some pictures")
     assert no_webcam_pixel([*machine.pictures, *camera.newest.given])
+
+
+def test_whoever_is_not_the_owner_is_told_so(machine: Machine, factory: FakeFactory, webcam: Path) -> None:
+    factory.behaviours[0].lock = Lock.REFUSED
+    with running(machine, options(webcam)) as camera:
+        camera.until(lambda: "locked to its owner; that is somebody else" in camera.lines.text, "the status")
 
 
 @dataclass

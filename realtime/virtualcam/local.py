@@ -8,7 +8,7 @@ from collections.abc import Callable
 from realtime.looks import Look
 from realtime.memory import settle
 from realtime.metrics import Rate, SessionMetrics
-from realtime.packets import RenderedFrame, Tracking
+from realtime.packets import Lock, RenderedFrame, Tracking
 from realtime.reenactor import Reenactor, ReenactorFactory
 from realtime.virtualcam.feed import Newest, Shot, SourceFailed
 from realtime.virtualcam.options import Options
@@ -18,6 +18,11 @@ from realtime.worker import Worker
 SILENCE_S = 2.0
 """A camera that gives nothing for so long has frozen: the avatar rests until it goes on."""
 FACES = {Tracking.OK: "face found", Tracking.LOST: "no face", Tracking.MULTIPLE: "several faces"}
+LOCKED = {
+    Lock.WAITING: "locked to its owner; waiting to recognise you",
+    Lock.REFUSED: "locked to its owner; that is somebody else",
+    Lock.UNAVAILABLE: "locked to its owner; nobody can be recognised here, see the log",
+}
 
 
 class LocalSource:
@@ -41,7 +46,7 @@ class LocalSource:
         self._newest = newest
         self._say = say
         self._clock = clock
-        self._tracking = Tracking.LOST
+        self._tracking, self._lock = Tracking.LOST, Lock.OFF
         self._failure: Exception | None = None
         self._frames = Rate()
         self._heard_s: float | None = None
@@ -68,7 +73,7 @@ class LocalSource:
             settle()
         if self._heard_s is not None and now_s - self._heard_s > SILENCE_S:
             self.webcam_lost("the webcam has gone quiet; the avatar rests until it goes on")
-        return "no picture from the webcam" if self._heard_s is None else FACES[self._tracking]
+        return "no picture from the webcam" if self._heard_s is None else LOCKED.get(self._lock, FACES[self._tracking])
 
     def close(self) -> None:
         if not self._closed:
@@ -78,7 +83,7 @@ class LocalSource:
 
     def on_frame(self, frame: RenderedFrame) -> None:
         """The worker's: the driven avatar."""
-        self._tracking = frame.tracking
+        self._tracking, self._lock = frame.tracking, frame.lock
         self._newest.put(Shot(frame.i420, frame.received_at))
 
     def on_placeholder(self, frame: RenderedFrame) -> None:
