@@ -1,16 +1,19 @@
-"""Hours in minutes: one call that lasts, and others that come and go, while the server's memory, descriptors, threads and latency are watched.
+"""An hour of coming and going: one call that lasts, others of every kind; the server's memory, descriptors, threads, processes and latency are watched.
 
-    python -m tests.benchmarks.soak --minutes 20 [--cycles 40] --out soak.json
+    python -m tests.benchmarks.soak --minutes 60 --out soak.json
 
-JSON out: every quantity at the beginning, at the end, at most, and its slope an hour after the first fifth, in which caches fill. The calls that come and go
-end in turn by a DELETE, by closing the connection, and without a word, as a crashed browser does.
+JSON out: of every quantity the median, the 95th percentile and the slope an hour with its standard error, after the first fifth, in which caches fill. The
+calls that come and go end in turn by a DELETE, by closing the connection and without a word, as a crashed browser does; in others the renderer is killed, the
+avatar is changed, or somebody watches. Exits with 1 where a quantity clearly rises, something is left behind, or the server complains.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +25,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import psutil
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 from tests.benchmarks.report import emit, machine
 from tests.frames import frames_of
@@ -30,10 +33,19 @@ from tests.loopback_client import Camera, Clip, Options, improve, prefer
 from tests.processes import server_process
 from tests.serving import ROOT
 
-SAMPLE_EVERY_S = 5.0
+SAMPLE_EVERY_S = 10.0
 CALL_S = 4.0
-FREED_S = 5.0
-ENDINGS = ("delete", "close", "vanish")
+FREED_S = 6.0
+EXPECTED = "the avatar's work failed"
+"""The server says so of the renderers that are killed here, with a traceback."""
+KINDS = ("delete", "close", "vanish", "kill", "switch", "watch")
+"""The first three say how a call ends, the others what happens in it; these end by a DELETE."""
+SURE = 3.0
+"""A slope of so many standard errors is not by chance."""
+MOST_RISE = {"_mb": 20.0, "descriptors": 4.0, "threads": 8.0, "processes": 1.5, "sessions": 1.5, "_ms": 3.0}
+"""What a quantity, by the end of its name, may rise over a whole run without being told a leak: caches of malloc and executors, calls at a sample's time."""
+BLOCKS = 30
+"""A run's samples are put together into so many means at most: single ones hang together, and would make slopes look surer than they are."""
 
 
 @dataclass
@@ -48,13 +60,14 @@ class Caller:
     frames: int = 0
     peer: RTCPeerConnection = field(default_factory=lambda: RTCPeerConnection(RTCConfiguration(iceServers=[])))
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    channel: RTCDataChannel | None = None
 
     async def call(self) -> None:
         transceiver = self.peer.addTransceiver(Camera(self.clip, 30.0), "sendrecv")
         prefer(transceiver, self.codec)
         improve(transceiver, self.codec)
         self.peer.on("track", lambda track: self.tasks.append(asyncio.create_task(self._drain(track))))
-        channel = self.peer.createDataChannel("control")
+        channel = self.channel = self.peer.createDataChannel("control")
         channel.on("open", lambda: self.tasks.append(asyncio.create_task(self._ping(channel))))
         await self.peer.setLocalDescription(await self.peer.createOffer())
         async with self.http.post(f"{self.url}/offer", json={"sdp": self.peer.localDescription.sdp, "type": "offer"}) as response:
@@ -67,8 +80,25 @@ class Caller:
         async with self.http.get(f"{self.url}/sessions/{self.session_id}/stats") as response:
             return dict(await response.json())
 
+    async def watched(self) -> int:
+        """How many frames a viewer of this call is shown while it lasts."""
+        viewer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        track = viewer.addTransceiver("video", "recvonly").receiver.track
+        await viewer.setLocalDescription(await viewer.createOffer())
+        headers = {"Content-Type": "application/sdp"}
+        async with self.http.post(f"{self.url}/whep/{self.session_id}", data=viewer.localDescription.sdp, headers=headers) as response:
+            assert response.status == 201, await response.text()
+            await viewer.setRemoteDescription(RTCSessionDescription(await response.text(), "answer"))
+        shown = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CALL_S):
+                async for _ in frames_of(track):
+                    shown += 1
+        await viewer.close()
+        return shown
+
     async def end(self, how: str) -> None:
-        if how == "delete":
+        if how not in ("close", "vanish"):
             async with self.http.delete(f"{self.url}/sessions/{self.session_id}"):
                 pass
         for task in self.tasks:
@@ -100,82 +130,147 @@ async def calling(url: str, clip: Clip, codec: str, ending: str) -> AsyncIterato
             await caller.end(ending)
 
 
-async def watch(process: psutil.Process, caller: Caller, samples: list[dict[str, float]]) -> None:
+class Scales:
+    """Weighs a server: itself, what its renderers are forked from, and the renderer of the call that lasts."""
+
+    def __init__(self, server: psutil.Process) -> None:
+        self._server = server
+        (self._zygote,) = server.children()
+        (self._renderer,) = self._zygote.children()
+
+    def newest_renderer(self) -> psutil.Process | None:
+        """Of a call that came and goes; None: there is none."""
+        others = [child for child in self._zygote.children() if child != self._renderer]
+        return max(others, key=lambda child: child.create_time(), default=None)
+
+    def sample(self) -> dict[str, float]:
+        """Memory that is a process's own (USS) is told where this user may know it."""
+        found: dict[str, float] = {}
+        for name, process in (("server", self._server), ("zygote", self._zygote), ("renderer", self._renderer)):
+            found[f"{name}_rss_mb"] = process.memory_info().rss / 2**20
+            with contextlib.suppress(psutil.AccessDenied):
+                found[f"{name}_uss_mb"] = process.memory_full_info().uss / 2**20
+                found[f"{name}_descriptors"] = process.num_fds()
+        return found | {"threads": self._server.num_threads(), "processes": 1 + len(self._server.children(recursive=True))}
+
+
+async def watch(scales: Scales, caller: Caller, samples: list[dict[str, float]]) -> None:
     """Samples the server and the call that lasts, until cancelled."""
     start = time.monotonic()
     while True:
         stats = await caller.stats()
-        with process.oneshot():
-            sample = {"rss_mb": process.memory_info().rss / 2**20, "descriptors": process.num_fds(), "threads": process.num_threads()}
+        sample = await asyncio.to_thread(scales.sample)
         async with caller.http.get(f"{caller.url}/readyz") as response:
             sample["sessions"] = (await response.json())["sessions"]
         sample |= {"latency_p50_ms": stats["latency_ms"]["p50"], "latency_p95_ms": stats["latency_ms"]["p95"], "queue_age_p95_ms": stats["queue_age_ms"]["p95"]}
-        sample |= {"fps_out": stats["fps_out"], "at_s": time.monotonic() - start}
-        samples.append(sample)
+        samples.append(sample | {"fps_out": stats["fps_out"], "at_s": time.monotonic() - start})
         await asyncio.sleep(SAMPLE_EVERY_S)
 
 
-async def churn(url: str, clip: Clip, codec: str, cycles: int, seconds: float) -> dict[str, int]:
-    """Calls that come and go, one after the other."""
-    heard = dict.fromkeys(ENDINGS, 0)
+async def disturb(kind: str, caller: Caller, scales: Scales, avatars: Sequence[str]) -> bool:
+    """What happens in a call; whether it brought pictures."""
+    await asyncio.sleep(CALL_S)
+    if kind == "watch":
+        return await caller.watched() > 0
+    if kind == "kill" and (renderer := scales.newest_renderer()) is not None:
+        renderer.kill()
+    if kind == "switch":
+        assert caller.channel is not None
+        caller.channel.send(json.dumps({"v": 1, "type": "set_avatar", "avatar": avatars[-1], "id": 1}))
+    if kind in ("kill", "switch"):
+        before = caller.frames
+        await asyncio.sleep(CALL_S)
+        return caller.frames > before
+    return caller.frames > 0
+
+
+async def churn(url: str, clip: Clip, codec: str, cycles: int, seconds: float, scales: Scales, avatars: Sequence[str]) -> dict[str, int]:
+    """Calls that come and go, one after the other; how many of each kind brought pictures."""
+    brought = dict.fromkeys(KINDS, 0)
     for cycle in range(cycles):
         begin = time.monotonic()
-        ending = ENDINGS[cycle % len(ENDINGS)]
-        async with calling(url, clip, codec, ending) as caller:
-            await asyncio.sleep(CALL_S)
-            heard[ending] += caller.frames > 0
+        kind = KINDS[cycle % len(KINDS)]
+        async with calling(url, clip, codec, kind) as caller:
+            brought[kind] += await disturb(kind, caller, scales, avatars)
         await asyncio.sleep(max(FREED_S, begin + seconds / cycles - time.monotonic()))
-    return heard
+    return brought
 
 
 def trend(samples: Sequence[dict[str, float]], name: str) -> dict[str, float]:
-    """How a quantity went; the slope is of the last four fifths."""
-    values = np.array([sample[name] for sample in samples])
-    hours = np.array([sample["at_s"] for sample in samples]) / 3600
-    late = slice(len(values) // 5, None)
-    slope = float(np.polyfit(hours[late], values[late], 1)[0]) if len(values) > 5 else 0.0
-    found = {"first": values[0], "at_a_fifth": values[late][0], "last": values[-1], "max": values.max(), "slope_per_hour": slope}
-    return {key: round(float(value), 2) for key, value in found.items()}
+    """How a quantity went after the first fifth: least squares through means of blocks, whose residuals give the slope's standard error."""
+    late = samples[len(samples) // 5 :]
+    values, hours = (np.array([sample[key] for sample in late]) for key in (name, "at_s"))
+    hours = hours / 3600
+    blocks = np.array_split(np.arange(len(late)), min(len(late), BLOCKS))
+    y, x = (np.array([column[block].mean() for block in blocks]) for column in (values, hours))
+    spread = ((x - x.mean()) ** 2).sum()
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / spread
+    residuals = y - y.mean() - slope * (x - x.mean())
+    error = np.sqrt((residuals**2).sum() / (len(x) - 2) / spread)
+    p50, p95 = np.percentile(values, (50, 95))
+    found = {"first": samples[0][name], "p50": p50, "p95": p95, "last": values[-1], "slope_per_hour": slope, "standard_error": error}
+    return {key: round(float(value), 3) for key, value in found.items()}
+
+
+def rises(name: str, trend: dict[str, float], hours: float) -> bool:
+    """Whether a quantity clearly rose: not by chance, and by more than caches take."""
+    slope, error = trend["slope_per_hour"], trend["standard_error"]
+    bound = next((most for end, most in MOST_RISE.items() if name.endswith(end)), None)
+    return bound is not None and slope > SURE * error and slope * hours > bound
 
 
 async def soak(options: argparse.Namespace) -> dict[str, Any]:
     seconds = 60.0 * options.minutes
+    cycles = options.cycles or max(len(KINDS), round(seconds / 25.0))
     clip = Clip(Options("", clip=options.clip if options.clip.is_file() else None, seconds=10.0))
     samples: list[dict[str, float]] = []
     async with server_process("server.py", "--max-sessions", "4") as server:
         async with calling(server.url, clip, options.codec, "delete") as lasting:
+            async with lasting.http.get(f"{server.url}/avatars") as response:
+                avatars = [avatar["id"] for avatar in (await response.json())["avatars"]]
             await asyncio.sleep(3.0)
-            watching = asyncio.create_task(watch(psutil.Process(server.process.pid), lasting, samples))
-            heard = await churn(server.url, clip, options.codec, options.cycles, seconds)
+            scales = Scales(psutil.Process(server.process.pid))
+            before = scales.sample()
+            watching = asyncio.create_task(watch(scales, lasting, samples))
+            brought = await churn(server.url, clip, options.codec, cycles, seconds, scales, avatars)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            frames = lasting.frames
-            stats = await lasting.stats()
+            after, frames, stats = scales.sample(), lasting.frames, await lasting.stats()
         code, complaints = await server.stop()
-    names = [name for name in samples[0] if name != "at_s"]
+    hours = (samples[-1]["at_s"] - samples[len(samples) // 5]["at_s"]) / 3600
+    trends = {name: trend(samples, name) for name in samples[0] if name != "at_s"}
+    unexpected = [line for line in complaints.splitlines() if re.match(r"\d{4}-\d\d-", line) and EXPECTED not in line]
     return {
         "minutes": round(samples[-1]["at_s"] / 60, 1),
-        "cycles": options.cycles,
-        "cycles_with_pictures": heard,
+        "cycles": cycles,
+        "cycles_with_pictures": brought,
         "frames_of_the_lasting_call": frames,
         "errors": stats["errors"],
         "dropped": stats["dropped"],
-        "trends": {name: trend(samples, name) for name in names},
+        "trends": trends,
+        "rising": [name for name, found in trends.items() if rises(name, found, hours)],
+        "processes_left_behind": after["processes"] - before["processes"],
         "exit_code": code,
-        "complaints": complaints.splitlines()[:5],
+        "complaints": unexpected[:5],
     }
+
+
+def failed(result: dict[str, Any]) -> bool:
+    """Whether anything is not as it should be."""
+    return bool(result["rising"] or result["processes_left_behind"] or result["exit_code"] or not all(result["cycles_with_pictures"].values()))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Watches a server for some minutes; prints JSON.")
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--cycles", type=int, default=40, help="calls that come and go meanwhile")
-    parser.add_argument("--codec", choices=("VP8", "H264"), default="VP8")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--cycles", type=int, help="calls that come and go meanwhile (default: one every 25 s)")
+    parser.add_argument("--codec", choices=("VP8", "H264"), default="H264")
     parser.add_argument("--clip", type=Path, default=ROOT.parent / "shared" / "data" / "talking_man_512.mp4")
     parser.add_argument("--out", type=Path, help="file for the JSON, beside standard output")
     options = parser.parse_args()
-    emit({"machine": machine(), **asyncio.run(soak(options))}, options.out)
-    return 0
+    result = asyncio.run(soak(options))
+    emit({"machine": machine(), **result}, options.out)
+    return int(failed(result))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import aiohttp
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from realtime.tracks import IDLE_INTERVAL_S
 from tests.processes import ServerProcess, server_process
 from tests.serving import ROOT
 
@@ -160,23 +161,33 @@ class House:
             now = await self.holdings()
 
 
-def longest_gap(report: dict[str, Any], since: float, until: float) -> float:
-    """Seconds without a picture that shows a newer webcam frame, between two moments of the machine's monotonic clock."""
-    fresh, newest = [since], -1
-    for at, _, stamp, _ in report["received"]:
+def fresh_at(report: dict[str, Any], stamped: bool) -> list[float]:
+    """When pictures came that show a newer webcam frame than those before. Where they carry no stamp, one that comes as late as a repetition counts as one."""
+    rows, newest, found = report["received"], -1, []
+    if not stamped:
+        return [later[0] for earlier, later in pairwise(rows) if later[0] - earlier[0] < 0.75 * IDLE_INTERVAL_S]
+    for at, _, stamp, _ in rows:
         if stamp is not None and stamp > newest:
             newest = stamp
-            if since <= at <= until:
-                fresh.append(at)
-    return max(later - earlier for earlier, later in pairwise((*fresh, until)))
+            found.append(at)
+    return found
+
+
+def longest_gap(report: dict[str, Any], since: float, until: float, stamped: bool = True) -> float:
+    """Seconds without a fresh picture, between two moments of the machine's monotonic clock."""
+    moments = (since, *(at for at in fresh_at(report, stamped) if since <= at <= until), until)
+    return max(later - earlier for earlier, later in pairwise(moments))
 
 
 @asynccontextmanager
-async def house(*flags: str, command: Sequence[str] = FAKE, prefix: Sequence[str] = (), gap_s: float = GAP_S, ends: bool = False) -> AsyncIterator[House]:
+async def house(
+    *flags: str, command: Sequence[str] = FAKE, prefix: Sequence[str] = (), gap_s: float = GAP_S, ends: bool = False, stamped: bool = True
+) -> AsyncIterator[House]:
     """Serves while the block runs.
 
     Args:
         gap_s: the longest that the bystander may be without a fresh picture.
+        stamped: whether pictures carry the stamp of the webcam frame behind them.
         ends: the block ends the server itself: then nothing is looked at afterwards but whether a process is left.
     """
     async with server_process(*command, *flags, prefix=prefix) as server, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as http:
@@ -194,7 +205,7 @@ async def house(*flags: str, command: Sequence[str] = FAKE, prefix: Sequence[str
                 await at.settled(before)
                 end = time.monotonic()
                 report = await bystander.leave()
-                gap = longest_gap(report, begin, min(end, report["left_at"]))
+                gap = longest_gap(report, begin, min(end, report["left_at"]), stamped)
                 assert gap < gap_s, f"the bystander was without a fresh picture for {gap:.2f} s"
                 code, _ = await server.stop()
                 assert code == 0

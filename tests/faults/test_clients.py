@@ -103,7 +103,13 @@ async def test_a_flood_over_the_control_channel_is_the_sender_s_trouble() -> Non
     async with house("--max-sessions", "4", gap_s=LOADED_GAP_S) as at:
         command = json.dumps({"v": 1, "type": "mirror", "enabled": True})
         await asyncio.gather(*(at.call("--message", message, "--flood", str(MESSAGES)) for message in (command, "{not json", "hex:00ff")))
-        await asyncio.sleep(5.0)
+
+        async def flooded() -> bool:
+            found = await at.metrics()
+            return found["headcast_sessions_opened_total"] == 4 and "headcast_sessions{connecting}" not in found
+
+        await at.until(flooded)
+        await asyncio.sleep(3.0)
         assert (await at.health())["code"] == 200
         assert await at.sessions() >= 1
 
