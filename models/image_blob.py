@@ -5,13 +5,16 @@ PNG: W3C PNG specification, 11.2.2 (IHDR). WebP: RFC 9649, sections 2.5 to 2.7.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BadFile
 
+MAX_CHUNKS = 20_000
+MOVING = frozenset({b"acTL", b"fcTL", b"fdAT", b"ANIM", b"ANMF"})
+"""Chunks of animations, in PNG and in WebP."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -32,6 +35,25 @@ def image_size(blob: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _holds_together(blob: bytes) -> bool:
+    """Whether every chunk is as long as it says, and none belongs to an animation. Decoders make room for what a chunk claims before they find that it is not
+    there: 254 bytes took 4 GB."""
+    png = blob[:8] == PNG_SIGNATURE
+    order: Literal["big", "little"] = "big" if png else "little"
+    position = 8 if png else 12
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > len(blob):
+            return not png and position <= len(blob) + 1
+        first, second = blob[position : position + 4], blob[position + 4 : position + 8]
+        length, kind = int.from_bytes(first if png else second, order), second if png else first
+        if kind in MOVING:
+            return False
+        position += (12 + length) if png else (8 + length + length % 2)
+        if kind == b"IEND":
+            return position <= len(blob)
+    return False
+
+
 def encode_image(image: NDArray[np.uint8], webp_quality: int | None = None, png_level: int = 9) -> bytes:
     """(H, W, 3) RGB or (H, W, 4) RGBA uint8 → PNG bytes, packed as hard as `png_level` (0…9), or WebP bytes of that quality (101: lossless)."""
     import cv2
@@ -48,10 +70,12 @@ def encode_image(image: NDArray[np.uint8], webp_quality: int | None = None, png_
 
 
 def check_image(blob: bytes, what: str, max_side: int) -> None:
-    """Raises BadFile unless `blob` is a PNG or WebP of at most `max_side` pixels a side."""
+    """Raises BadFile unless `blob` is a PNG or WebP, one that stands still, of at most `max_side` pixels a side."""
     size = image_size(blob)
     if size is None:
         raise BadFile(f"{what} should be a PNG or a WebP picture")
+    if not _holds_together(blob):
+        raise BadFile(f"{what} is damaged, or is a moving picture: its parts do not lie one after another to its end")
     if not (1 <= size[0] <= max_side and 1 <= size[1] <= max_side):
         raise BadFile(f"{what} should be at most {max_side} pixels a side, it is {size[0]} x {size[1]}")
 

@@ -101,7 +101,7 @@ def entry_of(path: Path, today: date, known: Known) -> Entry:
 def identifier(stem: str) -> str:
     """A file's name as letters, digits, dot, dash and underscore, at most 64: `Zoë B.` → `Zoe-B`."""
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:64] or "avatar-" + hashlib.sha256(stem.encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:64] or "avatar-" + hashlib.sha256(stem.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -159,6 +159,30 @@ def test_picture_sizes_are_read_before_decoding(quality: int | None, channels: i
         decode_image(blob[:40], "picture", channels, 64)
 
 
+def png_chunk(kind: bytes, claimed: int, data: bytes = b"") -> bytes:
+    return claimed.to_bytes(4, "big") + kind + data + bytes(4)
+
+
+def test_a_picture_is_as_long_as_it_says() -> None:
+    """OpenCV makes room for what a chunk claims: this one cost 4 GB and five seconds."""
+    still = encode_image(np.zeros((12, 16, 3), np.uint8))
+    header, rest = still[:33], still[33:]
+    webp = encode_image(np.zeros((12, 16, 3), np.uint8), 101)
+    bad = [
+        header + png_chunk(b"IDAT", 0xFF000020, rest[8:]),
+        header + png_chunk(b"tEXt", 1000) + rest,
+        header + png_chunk(b"acTL", 8, (2).to_bytes(4, "big") * 2) + rest,
+        header + png_chunk(b"none", 0) * 20_000 + rest,
+        webp[:16] + (2**31).to_bytes(4, "little") + webp[20:],
+        still[:-12],
+    ]
+    for blob in bad:
+        with pytest.raises(BadFile, match="it is damaged, or is a moving picture"):
+            decode_image(blob, "it", 3, 64)
+    for blob in (still + b"what comes after", webp):
+        assert decode_image(blob, "it", 3, 64).shape == (12, 16, 3)
+
+
 def test_renaming_changes_the_card_only(tmp_path: Path) -> None:
     path = tmp_path / "avatar.avatar"
     write_avatar(path, tiny_avatar())

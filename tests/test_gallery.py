@@ -56,6 +56,7 @@ def test_identifiers_are_plain(stem: str, expected: str) -> None:
 def test_identifiers_of_names_without_a_plain_letter_differ() -> None:
     assert identifier("安娜") != identifier("安妮")
     assert identifier("安娜").startswith("avatar-")
+    assert identifier("\udcff").startswith("avatar-"), "a file's name that is no UTF-8"
 
 
 def test_a_folder_of_training_runs_gives_the_avatar_of_each(folder: Path) -> None:
