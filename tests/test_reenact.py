@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.avatar_file import AvatarFile
 from models.baked import bake
 from models.consent.statement import Purpose
+from models.credentials.manifest import MP4, verify
 from tests.consents import agreed, write_signed
 from tests.tiny_avatar import tiny_avatar
 from tests.trained_run import fake_live
@@ -92,6 +93,10 @@ def test_the_avatar_moves_at_the_drivers_times_with_the_drivers_sound(worn: tupl
     avatar, file = worn
     out = tmp_path / "out.mp4"
     reenact(avatar, film(tmp_path / "driver.mp4", begin=2), out, Progress(), size=SIZE)
+    with out.open("rb") as written:
+        verdict = verify(written, MP4)
+    assert (verdict.state, verdict.source) == ("Valid", "compositeWithTrainedAlgorithmicMedia")
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
     pictures, times, sound_s = frames_of(out)
     assert times == pytest.approx((TIMES - TIMES[0]).tolist(), abs=1e-3)
     assert sound_s == pytest.approx(30 * 1024 / 48_000, abs=0.08)

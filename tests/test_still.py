@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.avatar_file import AvatarFile, read_avatar
+from models.credentials.manifest import PNG, verify
 from models.rotations import to_matrix
 from tests.consents import write_signed
 from tests.tiny_avatar import tiny_avatar
@@ -96,6 +97,8 @@ def test_the_picture_is_the_render_marked(tmp_path: Path, capsys: pytest.Capture
     renderer.close()
     assert np.abs(written.astype(int) - expected).max() <= 2
     np.testing.assert_array_equal(written, made.picture)
+    with (tmp_path / "out.png").open("rb") as png:
+        assert verify(png, PNG).state == "Valid"
     assert "rendered in" in capsys.readouterr().out
     green = still(tmp_path / "ball.avatar", tmp_path / "green.png", {"background": "green"}, 128).picture
     np.testing.assert_allclose(green[2, 64], (0, 0xB1, 0x40), atol=3)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.credentials.files import sign_file
 from training import driving
 from training.driving import Drive
 from training.errors import TrainingError
@@ -28,7 +29,9 @@ SIZE = 512
 
 
 def reenact(avatar: Path, driver: Path, out: Path, progress: Progress, side_by_side: bool = False, size: int = SIZE, threads: int = 2) -> None:
-    """Writes `out`, an MP4 with the driver's times and, where it has one that MP4 holds, its sound. Every frame is marked as synthetic.
+    """Writes `out`, an MP4 with the driver's times and, where it has one that MP4 holds, its sound.
+
+    Every frame is marked as synthetic, and the file has content credentials.
 
     Args:
         avatar: who is shown.
@@ -63,6 +66,9 @@ def reenact(avatar: Path, driver: Path, out: Path, progress: Progress, side_by_s
                 progress.advance()
     finally:
         renderer.close()
+    problem = sign_file(out, avatar, composite=side_by_side or writer.has_sound)
+    if problem is not None:
+        progress.note(problem)
     if faces < len(drive):
         progress.note(f"no face in {len(drive) - faces} of {len(drive)} frames: the avatar rests there")
     if sound.broken:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.avatar_file import AvatarFile
 from models.avatar_parts import TrainedRange
+from models.credentials.files import sign_file
 from models.face_groups import JAW_OPEN, JAW_OPEN_RAD
 from models.head import HeadParams
 from models.rest_pose import rest_pose
@@ -53,7 +54,7 @@ class Still:
 
 
 def still(avatar: Path, out: Path, values: Mapping[str, float | str], size: int = SIZE) -> Still:
-    """Writes a PNG, marked as synthetic, and prints how long it took and what was clamped.
+    """Writes a PNG, marked as synthetic and with content credentials, and prints how long it took and what was clamped.
 
     Args:
         avatar: who is shown.
@@ -79,7 +80,8 @@ def still(avatar: Path, out: Path, values: Mapping[str, float | str], size: int 
     done = Still(picture, 1e3 * (time.perf_counter() - ready), ready - began, notes)
     renderer.close()
     write_png(out, picture)
-    for note in done.notes:
+    problem = sign_file(out, avatar)
+    for note in (*done.notes, *([] if problem is None else [problem])):
         print(note)
     print(f"{out}: rendered in {done.render_ms:.1f} ms (opening the avatar and the renderer: {done.opening_s:.1f} s)")
     return done

@@ -14,8 +14,8 @@ PNG, MP4 = "image/png", "video/mp4"
 MEDIA_TYPES = {".png": PNG, ".mp4": MP4, ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 """Suffix → what is read; PNG and MP4 are also signed."""
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-SYNTHETIC, WITH_SOUND = f"{SOURCES}trainedAlgorithmicMedia", f"{SOURCES}compositeWithTrainedAlgorithmicMedia"
-"""IPTC's words for a picture made by a model, and for one joined with what a microphone heard."""
+SYNTHETIC, COMPOSITE = f"{SOURCES}trainedAlgorithmicMedia", f"{SOURCES}compositeWithTrainedAlgorithmicMedia"
+"""IPTC's words for a picture made by a model, and for one joined with something else, such as what a microphone heard."""
 AVATAR = "org.headcast.avatar"
 ALONE = {
     "core": {"allowed_network_hosts": []},
@@ -28,8 +28,8 @@ ALONE = {
 class About:
     """What is said of a recording or a still. No name of anybody."""
 
-    sound: bool = False
-    """Whether a microphone is heard."""
+    composite: bool = False
+    """Whether something is in it that was not made here: a microphone's sound, say."""
     transcoded: bool = False
     """Whether pictures or sound were encoded anew on the way."""
     avatar: str | None = None
@@ -102,7 +102,7 @@ def verify(file: BinaryIO, media_type: str, trusted: str | None = None) -> Verdi
 def _manifest(media_type: str, about: About) -> dict[str, Any]:
     agent = {"name": "Headcast", "version": _version()}
     actions: list[dict[str, Any]] = [
-        {"action": "c2pa.created", "digitalSourceType": WITH_SOUND if about.sound else SYNTHETIC, "softwareAgent": agent},
+        {"action": "c2pa.created", "digitalSourceType": COMPOSITE if about.composite else SYNTHETIC, "softwareAgent": agent},
     ]
     if about.transcoded:
         actions.append({"action": "c2pa.transcoded", "softwareAgent": agent})
