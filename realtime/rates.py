@@ -29,14 +29,14 @@ class Bucket:
         self._left = allowance.burst
         self._at_s = now_s
 
-    def take(self, now_s: float) -> float:
-        """0: one more is fine. Else it is not, and so many seconds from now it will be."""
+    def take(self, now_s: float, amount: float = 1.0) -> float:
+        """0: so much more is fine. Else it is not, and so many seconds from now it will be."""
         self._left = min(self._allowance.burst, self._left + max(0.0, now_s - self._at_s) * self._allowance.per_s)
         self._at_s = now_s
-        if self._left >= 1.0:
-            self._left -= 1.0
+        if self._left >= amount:
+            self._left -= amount
             return 0.0
-        return (1.0 - self._left) / self._allowance.per_s
+        return (amount - self._left) / self._allowance.per_s
 
     @property
     def share_left(self) -> float:

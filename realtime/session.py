@@ -32,6 +32,7 @@ from realtime.rtc.farewell import close_peer
 from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.liveness import received
 from realtime.rtc.negotiation import Direction, answer_offer, prefer_codecs, sent_codec
+from realtime.rtc.policing import police_data
 from realtime.rtc.trickle import Trickle
 from realtime.rtc.uplink import Uplink, UplinkCounts, improve_uplink
 from realtime.stay import Notice, Stay
@@ -209,6 +210,7 @@ class Session:
                 lambda milliseconds: self.metrics.stage("encode", milliseconds),
                 on_failed=self.metrics.encoder_failed,
             )
+        police_data(self._peer, self._clock)
         offer_addresses(self._peer, Addressing.of(self._config))
 
     def _begin_closing(self) -> asyncio.Task[None]:
