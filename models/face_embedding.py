@@ -44,7 +44,7 @@ class FaceEmbedder:
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise BadFile(f"{path.name}: a network for faces has at most {MAX_BYTES >> 20} MB")
-            self._session = open_network(path.read_bytes())
+            self._session = open_network(path)
         except BadFile:
             raise
         except Exception as error:  # onnxruntime's own, of many kinds, and OSError

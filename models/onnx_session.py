@@ -7,17 +7,18 @@ folder and send from there. `disable_telemetry_events` comes too late for that; 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-def open_network(data: bytes, providers: tuple[str, ...] = ("CPUExecutionProvider",)) -> InferenceSession:
+def open_network(source: bytes | Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)) -> InferenceSession:
     """A network, ready to run on the caller's thread.
 
     Args:
-        data: of an ONNX file.
+        source: an ONNX file, or what stands in one: that takes as much memory again.
         providers: of onnxruntime, in order of preference.
 
     Raises:
@@ -30,4 +31,4 @@ def open_network(data: bytes, providers: tuple[str, ...] = ("CPUExecutionProvide
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(data, options, providers=list(providers))
+    return onnxruntime.InferenceSession(source if isinstance(source, bytes) else str(source), options, providers=list(providers))

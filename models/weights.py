@@ -138,12 +138,12 @@ def installed(name: str) -> Path:
     """The path of a file of the manifest that was fetched before. Nothing is fetched: a running server asks nobody.
 
     Raises:
-        MissingAsset: it was not; the message says how to get it.
+        MissingAsset: it was not, or another file lies there; the message says how to get it.
     """
     path = weights_folder() / name
-    if not path.is_file():
+    if not any(weight.name == name and weight.is_at(path) for weight in read_manifest()):
         raise MissingAsset(f"{name} is not on this machine; run: python -m models.weights fetch {name}")
-    return weight_path(name)
+    return path
 
 
 def _ensure(weight: Weight, folder: Path) -> Path:

@@ -140,3 +140,17 @@ def test_the_repository_s_manifest() -> None:
     assert (landmarker.name, landmarker.size, len(landmarker.sources)) == ("face_landmarker.task", 3_758_596, 2)
     assert (segmenter.name, segmenter.size, len(segmenter.sources)) == ("selfie_segmentation.tflite", 249_505, 2)
     assert (recogniser.name, recogniser.size, len(recogniser.sources)) == ("face_recognition_sface_2021dec.onnx", 38_696_353, 2)
+
+
+def test_what_was_not_fetched_is_asked_for_and_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what is not the right file."""
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
+    name = "selfie_segmentation.tflite"
+    for content in (None, b"something else", bytes(249_505)):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(MissingAsset, match=name):
+            weights.installed(name)
+        assert not (tmp_path / name).exists() or (tmp_path / name).read_bytes() == content
+    with pytest.raises(MissingAsset):
+        weights.installed("nothing.onnx")
