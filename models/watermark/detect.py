@@ -139,11 +139,11 @@ def _scales() -> NDArray[np.float64]:
 
 
 def _best(spectrum: NDArray[np.complex64], shape: tuple[int, ...], scales: NDArray[np.float64], mirrorings: tuple[bool, ...]) -> Finding:
-    best = Finding(0.0, 1.0, False)
+    drawn, best = waves(), Finding(0.0, 1.0, False)
     for mirrored in mirrorings:
         for begin in range(0, len(scales), AT_ONCE):
             some = scales[begin : begin + AT_ONCE]
-            scores = _scores(spectrum, shape, waves(), PERIOD_PX * some, mirrored)
+            scores = _scores(spectrum, shape, drawn, PERIOD_PX * some, mirrored)
             at = int(scores.argmax())
             if scores[at] > best.score:
                 best = Finding(float(scores[at]), float(some[at]), mirrored)
