@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 from aiohttp import hdrs, web
 
+from models.consent.statement import Purpose
 from realtime.credentials import sign
-from realtime.errors import InsufficientStorage, PayloadTooLarge, RequestTimeout, ServerFull, UnsupportedMediaType
+from realtime.errors import Forbidden, InsufficientStorage, PayloadTooLarge, RequestTimeout, ServerFull, UnsupportedMediaType
 from realtime.gallery import Gallery
 
 PNG, MP4 = "image/png", "video/mp4"
@@ -43,7 +44,7 @@ class CredentialsHttp:
     async def _sign(self, request: web.Request) -> web.StreamResponse:
         if request.content_type not in MOST_BYTES:
             raise UnsupportedMediaType(f"expected one of {', '.join(MOST_BYTES)}")
-        avatar = self._gallery.entry(request.query["avatar"]).path if "avatar" in request.query else None
+        avatar = self._avatar(request.query["avatar"]) if "avatar" in request.query else None
         if self._here >= MOST_AT_A_TIME:
             raise ServerFull("other recordings are being signed; try again", RETRY_AFTER_S)
         self._here += 1
@@ -51,6 +52,13 @@ class CredentialsHttp:
             return await self._signed(request, avatar)
         finally:
             self._here -= 1
+
+    def _avatar(self, name: str) -> Path:
+        """Raises NotFound. Raises Forbidden: its person did not agree to recordings."""
+        entry = self._gallery.entry(name)
+        if not entry.card.consent.covers(Purpose.RECORDINGS):
+            raise Forbidden("whom this avatar shows did not agree to recordings and pictures")
+        return entry.path
 
     async def _signed(self, request: web.Request, avatar: Path | None) -> web.StreamResponse:
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as made:

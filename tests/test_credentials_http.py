@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from models.consent.keys import KeyFolder
+from models.consent.statement import Purpose
 from models.credentials.identity import identity
 from models.credentials.manifest import MP4, PNG, verify
 from realtime import credentials, credentials_http
@@ -23,9 +24,11 @@ from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker
 from tests import fakes
+from tests.consents import agreed, write_signed
 from tests.test_credentials import frames, recording, snapshot
 from tests.test_exports import TODAY
 from tests.test_signaling import problem_of
+from tests.tiny_avatar import tiny_avatar
 
 __all__ = ["frames"]
 Frames = Any
@@ -59,6 +62,13 @@ async def test_what_is_not_ours_is_not_signed(client: TestClient[Any, Any], fram
     grey = [frames[0] // 255 + 120] * 20
     assert "the mark was found in 0 of 1" in await problem_of(await client.post("/credentials", data=recording(grey, "webm"), headers=of("video/webm")), 422)
     assert "expected a recording" in await problem_of(await client.post("/credentials", data=b"nothing", headers=of("video/mp4")), 422)
+
+
+async def test_nothing_is_signed_of_somebody_who_did_not_agree_to_recordings(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
+    write_signed(tmp_path / "shy.avatar", tiny_avatar(6), agreed(purposes=(Purpose.LIVE,)))
+    sessions = Sessions(fakes.config(), Worker(fakes.FakeFactory()))
+    shown = await aiohttp_client(build_application(sessions, Gallery(scan([tmp_path], TODAY), None, str), tmp_path / "none"))
+    assert "did not agree to recordings" in await problem_of(await shown.post("/credentials?avatar=shy", data=b"x", headers=of(PNG)), 403)
 
 
 async def test_what_is_asked_wrongly_is_refused(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:

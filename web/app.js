@@ -5,11 +5,11 @@ import { BadgeSwitch } from './badge.js';
 import { Countdown } from './calibration.js';
 import { CameraError, deviceOf, listCameras, watchCameras } from './camera.js';
 import { FileDriver } from './filedriver.js';
-import { fetchAvatars, Gallery, showThumbnail } from './gallery.js';
+import { fetchAvatars, Gallery, mayBeKept, showThumbnail } from './gallery.js';
 import { Hud } from './hud.js';
 import { bindKeys, listShortcuts } from './keys.js';
 import { videoLatencyMs } from './latency.js';
-import { problemLine } from './messages.js';
+import { problemLine, RECORD } from './messages.js';
 import { NetMeter } from './netstats.js';
 import { PhonePanel } from './phone.js';
 import { Puppeteer } from './puppeteer.js';
@@ -38,7 +38,11 @@ class App {
     send: (pose) => this.session.request('pose', pose),
     notice: (text, icon) => this.view.toast(text, icon),
   });
-  recording = new RecordingCard(this.view.avatarVideo, { avatar: () => this.avatarId, notice: (text, icon) => this.view.toast(text, icon) });
+  recording = new RecordingCard(this.view.avatarVideo, {
+    avatar: () => this.avatarId,
+    refusal: () => (mayBeKept(this.gallery.find(this.avatarId)) ? '' : RECORD.notAgreed),
+    notice: (text, icon) => this.view.toast(text, icon),
+  });
   badge = new BadgeSwitch((enabled) => this.session.request('badge', { enabled }));
   phone = new PhonePanel(/** @type {HTMLDialogElement} */ (document.getElementById('phone')));
   file = new FileDriver(() => this.sources.showFile());
@@ -254,6 +258,7 @@ class App {
     this.gallery.select(this.avatarId, state);
     this.view.renderAvatar(avatar);
     showThumbnail(this.view.poster, avatar);
+    this.recording.changed();
     this.render();
   }
 

@@ -1,7 +1,7 @@
 /**
  * The avatars one may choose from.
  *
- * @typedef {{synthetic: boolean, subject: string, expires: string|null}} Consent
+ * @typedef {{synthetic: boolean, subject: string, expires: string|null, purposes: string[]}} Consent
  * @typedef {{id: string, name: string, description?: string, licence?: string, consent?: Consent, thumbnail: string}} Avatar
  */
 
@@ -19,6 +19,9 @@ export function rightsOf({ consent, licence }) {
   const likeness = consent?.synthetic ? 'Nobody’s likeness' : consent?.subject && `Shows ${consent.subject}, who agreed${consent.expires ? ` until ${consent.expires}` : ''}`;
   return [likeness, licence].filter(Boolean).join(' · ');
 }
+
+/** @param {Avatar|undefined} avatar @returns {boolean} whether whom it shows agreed to recordings and pictures */
+export const mayBeKept = (avatar) => !avatar?.consent || avatar.consent.synthetic || avatar.consent.purposes.includes('recordings');
 
 /** Show an avatar's thumbnail, or the silhouette where it has none. @param {HTMLImageElement} image @param {Avatar|undefined} avatar */
 export function showThumbnail(image, avatar) {

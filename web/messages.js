@@ -214,6 +214,7 @@ export const RECORD = {
   unable: 'This browser cannot record; a current Chrome, Edge, Firefox or Safari can.',
   shot: 'Picture saved',
   noPicture: 'There is no picture to save: try again',
+  notAgreed: 'Whom this avatar shows did not agree to recordings and pictures',
   saved: (/** @type {string} */ name, /** @type {string} */ size) => `Saved ${name}, ${size}`,
   full: (/** @type {string} */ size) => `The recording reached ${size} and was saved: start another to go on`,
   signing: 'Adding content credentials…',

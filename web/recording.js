@@ -28,8 +28,10 @@ export class RecordingCard {
   #signing = 0;
 
   /**
+   * `refusal`: why nothing of this avatar may be kept, or ''.
+   *
    * @param {HTMLVideoElement} video the avatar
-   * @param {{avatar: () => string, notice: (text: string, icon?: 'check'|'alert') => void}} handlers
+   * @param {{avatar: () => string, refusal: () => string, notice: (text: string, icon?: 'check'|'alert') => void}} handlers
    */
   constructor(video, handlers) {
     this.video = video;
@@ -59,13 +61,25 @@ export class RecordingCard {
     this.#recording.microphone.follow(delayMs);
   }
 
+  /** Another avatar is worn. */
+  changed() {
+    if (this.handlers.refusal()) this.#recording?.stop();
+  }
+
   toggle() {
     if (this.#recording) this.#recording.stop();
-    else this.#start();
+    else if (!this.#refused()) this.#start();
+  }
+
+  /** Whether nothing may be kept; then it is said. */
+  #refused() {
+    const why = this.#playing && this.handlers.refusal();
+    if (why) this.handlers.notice(why, 'alert');
+    return Boolean(why);
   }
 
   async shoot() {
-    if (!this.#playing) return;
+    if (!this.#playing || this.#refused()) return;
     try {
       const name = fileName(this.handlers.avatar(), 'png', new Date());
       const { asked, holds } = await this.#save(await snapshot(this.video), name);

@@ -12,6 +12,7 @@ import pytest
 from models.avatar_file import AvatarFile, read_avatar
 from models.avatar_parts import POSE_FEATURES, AvatarMesh, Material, Region, TextureBasis, WeightFunction
 from models.consent.__main__ import main as consent
+from models.consent.statement import Purpose
 from models.driver import DriverProfile, Registration, RegistrationStage
 from models.head import LANDMARK_COUNT
 from realtime.gallery import SHIPPED
@@ -82,6 +83,9 @@ def own_server(chromium: str, own_folder: Path) -> Iterator[ServerProcess]:
     (folder / "Anna B").mkdir()
     write_signed(folder / "Anna B" / "Anna B.avatar", file)
     write_signed(folder / "former.avatar", file, agreed("2026-02-01"))
+    write_signed(
+        folder / "shy.avatar", replace(file, card=replace(file.card, name="Shy", description="Agreed to live video only.")), agreed(purposes=(Purpose.LIVE,))
+    )
     (folder / "broken.avatar").write_bytes((folder / "former.avatar").read_bytes()[:5000])
     process = ServerProcess(folder / "log.txt", "--avatars-dir", str(folder))
     try:
@@ -93,7 +97,7 @@ def own_server(chromium: str, own_folder: Path) -> Iterator[ServerProcess]:
 
 def test_only_what_can_be_used_is_served_and_the_log_says_why(own_server: ServerProcess) -> None:
     listed = own_server.get("/avatars")[1]
-    assert [avatar["id"] for avatar in listed["avatars"]] == ["Anna-B", "mara", "ama", "edith", "theo"]
+    assert [avatar["id"] for avatar in listed["avatars"]] == ["Anna-B", "shy", "mara", "ama", "edith", "theo"]
     assert listed["default"] == "Anna-B"
     assert listed["avatars"][0]["consent"]["expires"] == "2100-12-31"
     log = own_server.output()
@@ -120,6 +124,27 @@ def test_it_is_shown_and_follows_the_camera(own_server: ServerProcess, make_brow
     assert followed.correlation["mouth"] > 0.7
 
 
+def test_nothing_is_kept_of_somebody_who_agreed_to_live_video_only(own_server: ServerProcess, make_browser: MakeBrowser, face_camera: Path) -> None:
+    with make_browser(face_camera) as browser, browser.new_context(viewport=DESKTOP, accept_downloads=True) as context:
+        headcast = Headcast(context.new_page(), own_server.url).go_live()
+        page = headcast.page
+        with page.expect_download():
+            page.click("#snapshot")
+        page.click(".avatar-choice:has-text('Shy')")
+        headcast.wait_data("applied-avatar", "shy")
+        for button in ("#snapshot", "#record"):
+            page.click(button)
+            page.wait_for_selector("text=Whom this avatar shows did not agree to recordings and pictures")
+            assert page.locator("body[data-recording]").count() == 0
+        page.click(".avatar-choice:has-text('Anna')")
+        headcast.wait_data("applied-avatar", "Anna-B")
+        page.click("#record")
+        page.wait_for_selector("body[data-recording]")
+        with page.expect_download():
+            page.click(".avatar-choice:has-text('Shy')")
+        page.wait_for_selector("body:not([data-recording])")
+
+
 def test_it_is_taken_off_when_she_withdraws(own_server: ServerProcess, make_browser: MakeBrowser, face_camera: Path, own_folder: Path, artefacts: Path) -> None:
     with make_browser(face_camera) as browser, browser.new_context(viewport=DESKTOP) as context:
         headcast = Headcast(context.new_page(), own_server.url).go_live()
@@ -127,7 +152,7 @@ def test_it_is_taken_off_when_she_withdraws(own_server: ServerProcess, make_brow
         assert consent(["withdraw", str(own_folder / "Anna B" / "Anna B.avatar"), "--yes"]) == 0
         headcast.page.wait_for_selector("text=Anna is not shown any more: the person it shows has withdrawn their consent")
         headcast.shoot(artefacts, "own-avatar-withdrawn")
-        eventually(lambda: headcast.page.locator(".avatar-choice").count() == 4, "the gallery without her")
+        eventually(lambda: headcast.page.locator(".avatar-choice").count() == 5, "the gallery without her")
         before = headcast.frames_shown()
         eventually(lambda: headcast.frames_shown() > before + 10, "ten frames of somebody else")
-    assert [avatar["id"] for avatar in own_server.get("/avatars")[1]["avatars"]] == ["mara", "ama", "edith", "theo"]
+    assert [avatar["id"] for avatar in own_server.get("/avatars")[1]["avatars"]] == ["shy", "mara", "ama", "edith", "theo"]
