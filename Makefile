@@ -1,5 +1,5 @@
 # Headcast: `make run` serves, `make test` proves. Everything lands in .venv and models/weights; nothing else on the machine is touched,
-# except that `make test` installs Debian's chromium and coturn where they are missing and it may.
+# except that `make test` installs Debian's chromium, coturn and strace where they are missing and it may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,8 +22,8 @@ install-neural: $(STAMPS)/neural $(STAMPS)/all-weights ## as install-train, with
 
 weights: $(STAMPS)/all-weights ## fetch all network weights, verified by hash
 
-test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn $(STAMPS)/gltf ## install what tests need and run them all
-	@HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 $(BIN)/python -m pytest
+test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn $(STAMPS)/strace $(STAMPS)/gltf ## install what tests need and run them all
+	@HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 HEADCAST_REQUIRE_STRACE=1 $(BIN)/python -m pytest
 
 lint: $(STAMPS)/test ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy .
@@ -100,6 +100,10 @@ $(STAMPS)/gltf: tests/gltf/package-lock.json | $(BIN)/python
 # A TURN server that the tests run on loopback; Debian would also run one for the whole network from then on.
 $(STAMPS)/coturn: | $(BIN)/python
 	@command -v turnserver >/dev/null || { sh -c '$(call apt_install,coturn)' && sh -c '$(coturn_off)'; }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/strace: | $(BIN)/python
+	@[ "$$(uname)" != Linux ] || command -v strace >/dev/null || sh -c '$(call apt_install,strace)'
 	@mkdir -p $(STAMPS) && touch $@
 
 coturn_off = if [ ! -d /run/systemd/system ]; then :; elif [ "$$(id -u)" = 0 ]; then systemctl disable -q --now coturn; else sudo systemctl disable -q --now coturn; fi

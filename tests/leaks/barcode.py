@@ -96,15 +96,16 @@ def stamped(image: Image) -> Image:
     return np.asarray(image + (code(width, height) - image.astype(np.float32)) * weight, np.uint8)
 
 
-def search(image: Image, parts: bool = True) -> Found:
+def search(image: Image, parts: bool = True, smallest: float = SMALLEST_SHARE) -> Found:
     """Where in a picture the code is most likely to be.
 
     Args:
         image: (height, width, 3) RGB.
-        parts: whether quarters and the middle are looked for too; five times the work.
+        parts: whether quarters and the middle are looked for too; three times the work.
+        smallest: width of the smallest code that is looked for, in widths of the picture; the small ones are most of the work.
     """
     best = Found(0.0, 0, 1.0, False)
-    for share, aspect in _sizes(image.shape[1], image.shape[0]):
+    for share, aspect in _sizes(smallest):
         searched = _shrunk(image, share, aspect)
         for part in range(1 + len(PARTS) if parts else 1):
             for mirrored in (False, True):
@@ -116,10 +117,10 @@ def search(image: Image, parts: bool = True) -> Found:
     return best
 
 
-def _sizes(width: int, height: int) -> Iterator[tuple[float, float]]:
-    """(share, aspect) of every size that is searched for: the whole code up to a fifth larger than the picture, whose quarters still fit."""
+def _sizes(smallest: float) -> Iterator[tuple[float, float]]:
+    """(share, aspect) of every size that is searched for, up to half as large again as the picture, whose quarters still fit."""
     for aspect in ASPECTS:
-        share = SMALLEST_SHARE
+        share = smallest
         while share < 1.5:
             yield share, aspect
             share *= STEP

@@ -18,10 +18,12 @@ from tests.leaks.barcode import Found, search
 
 ALIKE = 0.75
 """Levels. A picture whose 256 parts all differ by less from one that was searched needs no search."""
-CHANGED = 5.0
-"""Levels. One of them by more: it is searched, whenever the last search was."""
-AT_LEAST_EVERY = 4
-"""Of the pictures in between, so many are searched once."""
+CHANGED = 20.0
+"""Levels. One of them by more: it is searched thoroughly, whenever the last search was."""
+AT_LEAST_EVERY = 6
+"""Of the pictures in between, so many are searched thoroughly once, the others for a code as large as they are."""
+FILLING = 0.8
+"""Width of such a one, in widths of the picture, at least."""
 
 
 @dataclass
@@ -78,22 +80,25 @@ def leaks_in(images: Sequence[Image]) -> list[Found]:
         small = np.asarray(cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA), np.float32)
         change = np.inf if last is None else float(np.abs(small - last).max())
         since += 1
-        if change < ALIKE or (change < CHANGED and since < AT_LEAST_EVERY):
+        if change < ALIKE:
             continue
-        found.append(search(image, parts=change > CHANGED))
+        if change < CHANGED and since < AT_LEAST_EVERY:
+            found.append(search(image, parts=False, smallest=FILLING))
+            continue
+        found.append(search(image))
         last, since = small, 0
     mean = np.asarray(np.mean(np.stack(images[:: max(1, len(images) // 30)]), 0), np.uint8)
     return [each for each in (*found, search(mean)) if each.sure]
 
 
 def pulse(sights: Sequence[Sight], hertz: float) -> float:
-    """How much of a change at that frequency there is: the greatest amplitude of 64 parts of the picture and three channels, in levels.
+    """How much of a change at that frequency there is all over the picture: the amplitude of half of its 64 parts is more, in levels, in the channel of most.
 
-    A lock-in: what the avatar does by itself, or the codec, is at other frequencies; no delay matters.
+    A lock-in: no delay matters, and what the codec does is at other frequencies. Where the avatar's outline moves, some parts change at all of them.
     """
     times = np.array([sight.at for sight in sights])
     parts = np.stack([cv2.resize(sight.rgb, (8, 8), interpolation=cv2.INTER_AREA).astype(np.float64).ravel() for sight in sights])
     phase = 2.0 * np.pi * hertz * times
     basis = np.stack([np.cos(phase), np.sin(phase), np.ones_like(times), times - times.mean()], 1)
     weights = np.linalg.lstsq(basis, parts, rcond=None)[0]
-    return float(np.hypot(weights[0], weights[1]).max())
+    return float(np.median(np.hypot(weights[0], weights[1]).reshape(64, 3), axis=0).max())
