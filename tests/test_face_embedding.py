@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.avatar_file import read_avatar
 from models.baked import BakedAvatar, bake
 from models.errors import BadFile
-from models.face_embedding import SIZE, WEIGHT, FaceEmbedder, aligned_face, five_points
+from models.face_embedding import PLACES, SIZE, WEIGHT, FaceEmbedder, aligned_face, five_points, similarity
 from models.landmarker import FaceLandmarker
 from models.weights import weight_path
 from realtime.owner_lock import LockSettings
@@ -49,7 +49,10 @@ def test_a_face_is_cut_out_and_read_as_opencv_does_it(embed: FaceEmbedder, landm
     for picture in moving_portrait(3):
         found = landmarker.detect_and_landmark(picture)
         assert found is not None
-        row = np.concatenate([np.zeros(4), five_points(found.landmarks).reshape(-1), [1.0]]).astype(np.float32)
+        points = five_points(found.landmarks)
+        fit = similarity(points, PLACES)
+        assert np.linalg.norm(points @ fit[:, :2].T + fit[:, 2] - PLACES, axis=1).max() < 10.0, "eyes, nose and mouth are where the network expects them"
+        row = np.concatenate([np.zeros(4), points.reshape(-1), [1.0]]).astype(np.float32)
         bgr = np.ascontiguousarray(picture[..., ::-1])
         expected = reference.alignCrop(bgr, row)[..., ::-1]
         ours = aligned_face(picture, found.landmarks)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -114,6 +114,14 @@ def test_a_look_meant_for_another_avatar_is_not_answered(eyes: Eyes, recogniser:
     eyes.gate.set()
     recogniser.show(face(50), 2.0)
     assert answered(recogniser, 1) == [Answer(0.5, 2.0)]
+
+
+def test_what_was_answered_for_another_avatar_is_forgotten(recogniser: Recogniser) -> None:
+    recogniser.know(ANNA)
+    recogniser.show(face(90), 1.0)
+    until(lambda: len(cast(Any, recogniser)._answers) == 1)
+    recogniser.know(cast(BakedAvatar, "cleo"))
+    assert recogniser.answers() == []
 
 
 def test_nobody_is_like_an_avatar_without_a_face(recogniser: Recogniser, caplog: pytest.LogCaptureFixture) -> None:
