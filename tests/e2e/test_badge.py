@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from models.badge import make_badge
@@ -43,7 +45,7 @@ def test_the_owner_takes_the_badge_off_and_a_reload_brings_it_back(headcast: Hea
     assert headcast.complaints == []
 
 
-def test_others_see_no_switch(headcast: Headcast) -> None:
+def test_others_see_no_switch(headcast: Headcast, artefacts: Path) -> None:
     headcast.page.route("**/whoami", lambda route: route.fulfill(json={"name": "anna", "role": "puppeteer", "login": True}))
     with headcast.page.expect_response("**/whoami"):
         headcast.open()
@@ -52,3 +54,4 @@ def test_others_see_no_switch(headcast: Headcast) -> None:
     headcast.open()
     headcast.page.wait_for_selector("#badge-card")
     headcast.page.locator("#badge-card").scroll_into_view_if_needed()
+    headcast.shoot(artefacts, "desktop-badge")
