@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from realtime.errors import HeadcastError, Unavailable, Unprocessable
+from realtime.errors import HeadcastError, InsufficientStorage, Unavailable, Unprocessable
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-m", "models.credentials", "sign")
-CANNOT, NOT_OURS = 2, 3
-"""The command's exit codes where what was given cannot be read, and where it does not bear the mark; it says why in one line."""
+CANNOT, NOT_OURS, NO_ROOM = 2, 3, 4
+"""The command's exit codes where what was given cannot be read, where it does not bear the mark, and where the disk is full; it says why in one line."""
 LONGEST_S = 240.0
 
 
@@ -31,6 +31,7 @@ def sign(recording: BinaryIO, out: BinaryIO, avatar: Path | None) -> None:
     Raises:
         Unprocessable: it cannot be read, or does not bear this program's mark.
         Unavailable: it took too long.
+        InsufficientStorage: the disk is full.
         HeadcastError: it failed otherwise.
     """
     gently = ("nice", "-n", "10") if shutil.which("nice") else ()
@@ -42,6 +43,8 @@ def sign(recording: BinaryIO, out: BinaryIO, avatar: Path | None) -> None:
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode in (CANNOT, NOT_OURS):
         raise Unprocessable(said.splitlines()[-1].removeprefix("headcast: ") if said else "it cannot be read")
+    if done.returncode == NO_ROOM:
+        raise InsufficientStorage("there is no room for the recording on the server")
     if done.returncode:
         logger.error("signing a recording failed: %s", said[-2000:])
         raise HeadcastError("signing failed; the server's log says why")

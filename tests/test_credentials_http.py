@@ -94,6 +94,21 @@ async def test_a_failure_is_a_500_that_tells_nothing(client: TestClient[Any, Any
     assert "less busy" in await problem_of(await client.post("/credentials", data=b"x", headers=of(PNG)), 503)
 
 
+async def test_a_full_disk_is_told(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, frames: Frames) -> None:
+    full = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    run = "sys.argv = ['credentials', 'sign']; runpy.run_module('models.credentials', run_name='__main__')"
+    monkeypatch.setattr(credentials, "COMMAND", (sys.executable, "-c", full + run))
+    identity(KeyFolder.of(), datetime.now(UTC))
+    assert "no room" in await problem_of(await client.post("/credentials", data=snapshot(frames), headers=of(PNG)), 507)
+
+    class Full(io.BytesIO):
+        def write(self, _: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    assert "No space left" in await problem_of(await client.post("/credentials", data=b"x", headers=of(PNG)), 507)
+
+
 async def test_nothing_is_kept(client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither while it is signed nor after; and what comes is what the process gets."""
     monkeypatch.setattr(credentials, "COMMAND", COPIES)

@@ -32,14 +32,15 @@ from models.credentials.recording import NotOurs, check_picture, check_video, to
 from models.errors import BadFile, ModelError
 from models.watermark.files import PICTURES
 
-HOLDS, DOES_NOT, UNREADABLE, NOT_OURS = 0, 1, 2, 3
+HOLDS, DOES_NOT, UNREADABLE, NOT_OURS, NO_ROOM = 0, 1, 2, 3, 4
+"""All well; no credentials, or they do not hold; what is given cannot be used; it is not ours to sign; no room for what was signed."""
 MOST_SECONDS = 300
 MOST_BYTES = 3 << 30
 """Of processor time and of address space: what signing may take."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command; 0: all well, 1: the file has no credentials or they do not hold, 2: something given cannot be used, 3: it is not ours to sign."""
+    """The command; its exit code is one of those above."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "verify":
@@ -48,13 +49,22 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.write(identity(KeyFolder.of(), datetime.now(UTC)).authority.decode())
         else:
             _bound()
-            sign_stream(sys.stdin.buffer, sys.stdout.buffer, options.avatar)
+            return _sign(options.avatar)
     except NotOurs as error:
         print(f"headcast: {error}", file=sys.stderr)
         return NOT_OURS
     except (ModelError, OSError) as error:
         print(f"headcast: {error}", file=sys.stderr)
         return UNREADABLE
+    return HOLDS
+
+
+def _sign(avatar: Path | None) -> int:
+    try:
+        sign_stream(sys.stdin.buffer, sys.stdout.buffer, avatar)
+    except OSError as error:
+        print(f"headcast: the signed file could not be written ({error.strerror})", file=sys.stderr)
+        return NO_ROOM
     return HOLDS
 
 
