@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tests.clips import write_sound, write_video
+from tests.fuzz.files import clip
+from training import video
 from training.errors import TrainingError
 from training.memory import PeakMemory
 from training.source import evenly
@@ -172,6 +177,43 @@ def test_absurd_sizes_are_refused(tmp_path: Path) -> None:
     wide = write_video(tmp_path / "wide.mp4", [np.zeros((16, 8208, 3), np.uint8)] * 2)
     with pytest.raises(TrainingError, match="8208 x 16 pixels"):
         open_video(wide)
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    known = clip("mjpeg", "avi")
+    assert known.count(b"MJPG") >= 2
+    (tmp_path / "x.avi").write_bytes(known.replace(b"MJPG", b"XQZ1"))
+    with pytest.raises(TrainingError, match="coded in a way that cannot be read"):
+        open_video(tmp_path / "x.avi")
+
+
+def coded(size: int, first: int, count: int) -> list[av.Packet[VideoStream]]:
+    """H.264 frames that carry their own size."""
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt, context.time_base = size, size, "yuv420p", Fraction(1, 25)
+    context.options = {"preset": "ultrafast", "tune": "zerolatency"}
+    packets = []
+    for number in range(first, first + count):
+        frame = av.VideoFrame(size, size, "yuv420p")
+        frame.pts = number
+        packets += context.encode(frame)
+    return packets + context.encode(None)
+
+
+def test_pictures_that_grow_absurd_on_the_way_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "grows.ts"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for packet in coded(64, 0, 3) + coded(1024, 3, 1) + coded(64, 4, 2):
+            copy = av.Packet(bytes(packet))
+            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.pts, Fraction(1, 25), stream
+            out.mux(copy)
+    assert [frame.index for frame in read_frames(open_video(path), np.arange(6))] == [0, 1, 2, 3, 4, 5]
+    monkeypatch.setattr(video, "MAX_PIXELS", 512 * 512)
+    assert [frame.index for frame in read_frames(open_video(path), np.arange(6))] == [0, 1, 2, 4, 5]
 
 
 def test_hours_are_refused(tmp_path: Path) -> None:

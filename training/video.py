@@ -163,7 +163,11 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if not container.streams.video:
             raise TrainingError(f"{path} holds no picture track{', only sound' if container.streams.audio else ''}. Record a video.")
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise TrainingError(f"{path} is coded in a way that cannot be read. Export it as MP4 (H.264).")
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # also of later frames, which may be larger than the first
+        yield container, stream
 
 
 def _frame_times(path: Path, container: InputContainer, stream: VideoStream) -> list[tuple[int, bool]]:
@@ -189,7 +193,8 @@ def _first_look(path: Path) -> tuple[int, int, Turn]:
             raise TrainingError(f"{path}: no frame of the video can be decoded. It may be broken; record or export it again.")
         _refuse_absurd(path, frame.width, frame.height)
         ratio = float(stream.sample_aspect_ratio or 1)
-        width, height = round(frame.width * (ratio if 0.1 < ratio < 10.0 else 1.0)), frame.height
+        width, height = max(1, round(frame.width * (ratio if 0.1 < ratio < 10.0 else 1.0))), frame.height
+        _refuse_absurd(path, width, height)
         turn = _turn(frame)
         return (height, width, turn) if turn.transposed else (width, height, turn)
 
