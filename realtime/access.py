@@ -217,9 +217,9 @@ def without_token_in_sight(arguments: Sequence[str], environment: dict[str, str]
 
 
 def hide_token() -> None:
-    """Starts this program anew, under the same process id, with `--token TEXT` moved into the environment, where other users do not see it."""
+    """Starts this program anew, under the same process id, with `--token TEXT` moved into the environment, where other users do not see it. POSIX only."""
     hidden = without_token_in_sight(sys.orig_argv, dict(os.environ))
-    if hidden is not None:
+    if hidden is not None and os.name == "posix":
         os.execve(sys.executable, *hidden)
 
 

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from yarl import URL
 
 from realtime.access import EVERYBODY, Person, Role, User, digest, new_token, write_users
+from realtime.config import IceServer
 from realtime.gate import COOKIE, PERSON
 from realtime.hosts import own_names
 from realtime.permissions import ALLOWANCES, Cost, rule_of
@@ -449,14 +450,18 @@ async def test_every_answer_has_the_headers(client: Client) -> None:
 
 async def test_neither_tokens_nor_addresses_are_logged(users: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with guarded(users) as client:
+    async with guarded(users, ice_servers=(IceServer("turn:turn.example.org"),), turn_secret="north") as client:
+        assert "credential" not in await (await client.get("/ice-servers")).text()
+        assert "Link" not in (await client.post(f"/whep/{NAME}", data="v=0", headers=OFFER)).headers
+        relay = (await (await client.get("/ice-servers", headers=bearer(VERA))).json())["ice_servers"][0]
         await sign_in(client, OWNER)
         await sign_in(client, "nonsense-token-0123456789")
         await client.get("/avatars", headers=bearer("nonsense-token-0123456789"))
         await client.post("/offer", json={"sdp": "v=0", "type": "offer"}, headers=bearer(ANNA))
         cookie = next(iter(client.session.cookie_jar)).value
     ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("realtime", "headcast")))
-    for secret in (OWNER, ANNA, digest(OWNER), digest(ANNA), cookie, "nonsense-token", "127.0.0.1"):
+    assert relay["username"].endswith(":headcast"), "and with an end"
+    for secret in (OWNER, ANNA, VERA, digest(OWNER), digest(ANNA), cookie, "nonsense-token", "127.0.0.1", relay["credential"], "north"):
         assert secret not in ours
 
 
