@@ -28,6 +28,8 @@ async def utf8_text(request: web.Request) -> str:
             return (await request.read()).decode()
     except UnicodeDecodeError:
         raise BadRequest("expected UTF-8 text") from None
+    except web.RequestPayloadError:
+        raise BadRequest("expected a whole body, packed as its headers say") from None
     except TimeoutError:
         raise RequestTimeout(f"what was announced did not come within {BODY_S:.0f} s; check the connection and try again") from None
 

@@ -329,3 +329,12 @@ async def test_a_silent_server_only_costs_its_own_addresses(caplog: pytest.LogCa
     assert "127.0.0.2" in silent.asked
     assert [place in record.getMessage() or "hush" in record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [False]
     transport.close()
+
+
+async def test_datagrams_too_short_for_anything_go_no_further() -> None:
+    """aiortc looks at the first byte of each, and ends the call where there is none."""
+    async with bent(Addressing(loopback=True)) as peer:
+        connection = connection_of(peer)
+        for length in (0, 1, 11, 12, 100):
+            connection.data_received(bytes(length), 1)
+        assert [len(connection._queue.get_nowait()[0]) for _ in range(connection._queue.qsize())] == [12, 100]

@@ -4,7 +4,8 @@ aioice offers every address of the machine except 127.0.0.1, so that a machine w
 the `.local` names that browsers put in place of their addresses by multicast queries, which send packets nobody asked for and hold the answer up for a second.
 The names are not needed: the browser checks the addresses that the answer holds, and is recognised by that.
 
-Bends: `get_component_candidates` of one aioice `Connection` (tests/test_candidates.py). The sockets of a TURN client are outgoing and stay as they are.
+Bends: `get_component_candidates` and `data_received` of one aioice `Connection` (tests/test_candidates.py). A TURN client's sockets are outgoing and stay as
+they are.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ RECEIVE_BUFFER_BYTES = 256 * 1024
 ASK_TIMEOUT_S = 3
 """An answer waits at most so long for the STUN and TURN servers that were configured; nothing else makes it wait."""
 RETRY_AFTER_S = 5
+SHORTEST_BYTES = 12
+"""Of a datagram that is not STUN: an RTP header; all of DTLS and RTCP is longer. At an empty one, from whomever, aiortc would end the call."""
 PORTS_PER_SESSION = 2
 """One in use, and one for the session that takes its place while it ends."""
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
@@ -161,6 +164,7 @@ def _as_expected(connection: object) -> bool:
         and gather is not None
         and {"component", "addresses", "timeout"} <= inspect.signature(gather).parameters.keys()
         and {"_protocols", "_closing", "stun_server", "turn_server"} <= vars(connection).keys()
+        and list(inspect.signature(connection.data_received).parameters) == ["data", "component"]
         and list(inspect.signature(server_reflexive_candidate).parameters) == ["protocol", "stun_server"]
         and list(inspect.signature(StunProtocol).parameters) == ["receiver"]
     )
@@ -185,7 +189,14 @@ def _bend(connection: Any, addressing: Addressing) -> None:
         mapped = [each for found in reflexive for each in found if (each.host, each.port) not in own]
         return [*hosts, *announced(hosts, addressing.public, component), *mapped, *relayed]
 
+    hand_on = connection.data_received
+
+    def receive(data: bytes, component: int) -> None:
+        if len(data) >= SHORTEST_BYTES:
+            hand_on(data, component)
+
     connection.get_component_candidates = gather
+    connection.data_received = receive
 
 
 def _may_ask(host: Candidate) -> bool:

@@ -274,7 +274,7 @@ def _reader(request: web.Request) -> Read:
     async def read(size: int) -> bytes:
         try:
             return await request.content.read(size)
-        except (web.HTTPException, ConnectionError, OSError) as error:
+        except (web.HTTPException, web.RequestPayloadError, ConnectionError, OSError) as error:
             raise BadRequest("the connection ended in the middle; nothing was kept. Send it again") from error
 
     return read
