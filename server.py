@@ -19,6 +19,7 @@ from aiohttp import web
 
 from realtime.access import forget_secrets, hide_token
 from realtime.config import LOOPBACK_HOSTS, WILDCARD_HOSTS, ConfigError, ServerConfig, VmcShapes
+from realtime.connections import GuardedRunner
 from realtime.discretion import be_discreet
 from realtime.errors import HeadcastError
 from realtime.flags import read_config_or_exit
@@ -60,7 +61,7 @@ def stop_event() -> asyncio.Event:
 async def serve(config: ServerConfig, worker: Worker, application: web.Application, sessions: Sessions, tls: ssl.SSLContext | None) -> int:
     """Serves until a signal comes; returns the process's exit code."""
     stopped = stop_event()
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = GuardedRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     worker.start()
     try:

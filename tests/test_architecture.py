@@ -25,6 +25,7 @@ ONLY_IN = {
     "aiohttp": {
         "server.py",
         "realtime/bodies.py",
+        "realtime/connections.py",
         "realtime/gate.py",
         "realtime/health_http.py",
         "realtime/credentials_http.py",
@@ -46,7 +47,7 @@ ONLY_IN = {
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {
-    "bodies.py", "credentials_http.py", "fanout.py", "lapses.py", "listener.py", "session.py", "sessions.py", "signaling.py", "tasks.py",
+    "bodies.py", "connections.py", "credentials_http.py", "fanout.py", "lapses.py", "listener.py", "session.py", "sessions.py", "signaling.py", "tasks.py",
     "tracks.py", "viewer.py", "watch.py",
 }  # fmt: skip
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "seat", "reenactor")

@@ -4,8 +4,7 @@
 
 JSON out: of every quantity the median, the 95th percentile and the slope an hour with its standard error, after the first fifth, in which caches fill. The
 calls that come and go end in turn by a DELETE, by closing the connection and without a word, as a crashed browser does; in others the renderer is killed, the
-avatar is changed, or somebody watches. Exits with 1 where a quantity clearly rises, a call brings no
-pictures, or something is left behind.
+avatar is changed, or somebody watches. Exits with 1 where a quantity clearly rises, a call brings no pictures, or something is left behind.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import Counter
@@ -12,12 +13,15 @@ import aiohttp
 import pytest
 
 from realtime.bodies import BODY_S
+from realtime.connections import MOST_IDLE
 from tests.faults.house import GAP_S, House, house
 from tests.peers import calling
 
 pytestmark = pytest.mark.faults
 
 CROWD, FLOOD, DAWDLERS, CYCLES, MESSAGES = 100, 200, 50, 40, 5000
+SILENT, FEW_DESCRIPTORS = 400, ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh")
+"""More connections than the server may have."""
 SILENCE_S = 5.0
 LOADED_GAP_S = 2 * GAP_S
 """While a client asks for as much as it can, on the same two cores."""
@@ -85,6 +89,26 @@ async def test_offers_that_never_come_whole_are_given_up() -> None:
         await asyncio.gather(*(dawdle(at, answered) for _ in range(DAWDLERS)))
         assert time.monotonic() - begin < BODY_S + 5.0
         assert Counter(line.split()[1] for line in answered) == {b"408": DAWDLERS}
+
+
+async def opened(at: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """A connection; None: the server has no room for it for now."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(5.0):
+            return await asyncio.open_connection("127.0.0.1", int(at.url.rsplit(":", 1)[1]))
+    return None
+
+
+async def test_connections_that_ask_for_nothing_keep_nobody_out() -> None:
+    async with house("--max-sessions", "2", prefix=FEW_DESCRIPTORS, gap_s=LOADED_GAP_S) as at:
+        silent = [stream for stream in await asyncio.gather(*(opened(at) for _ in range(SILENT))) if stream is not None]
+        try:
+            assert len(silent) > MOST_IDLE
+            await at.call()
+            await at.until_live(2)
+        finally:
+            for _, writer in silent:
+                writer.close()
 
 
 async def test_a_peer_that_vanishes_is_let_go() -> None:
