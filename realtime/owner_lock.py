@@ -37,7 +37,9 @@ class LockSettings:
     recheck_s: float = 1.0
     """and from then on. A look takes 27 ms of a core."""
     lost_s: float = 0.5
-    """After this long without a face, the next one may be somebody else's."""
+    """After this long without a face, the next one may be somebody else's,"""
+    gap_s: float = 1.0
+    """and after this long without a frame: a busy machine may leave some out."""
     stale_s: float = 10.0
     """It stays open no longer than this after the last good look: nobody is looked at while no frames come, or the face cannot be made out."""
 
@@ -57,6 +59,7 @@ class OwnerLock:
         self._good_s = -np.inf
         self._looked_s = -np.inf
         self._seen_s: float | None = None
+        self._missed = False
         self._since_s = -np.inf
 
     def state(self, at_s: float) -> Lock:
@@ -72,15 +75,16 @@ class OwnerLock:
 
     def see(self, at_s: float) -> None:
         """There is a face in this frame."""
-        if self._seen_s is not None and not 0.0 <= at_s - self._seen_s < self._settings.lost_s:
+        settings = self._settings
+        if self._seen_s is not None and not 0.0 <= at_s - self._seen_s < (settings.lost_s if self._missed else settings.gap_s):
             self.start_again(at_s)
-        self._seen_s = at_s
+        self._seen_s, self._missed = at_s, False
 
     def miss(self, at_s: float) -> None:
         """There is none; the next look at one is wanted at once."""
         if self._seen_s is not None and not 0.0 <= at_s - self._seen_s < self._settings.lost_s:
             self.start_again(at_s)
-        self._bad = max(self._bad, 1)
+        self._missed, self._bad = True, max(self._bad, 1)
 
     def due(self, at_s: float) -> bool:
         """Whether a look at the face in this frame is wanted."""

@@ -131,6 +131,12 @@ def test_a_lost_face_must_be_recognised_again(opened: Scene) -> None:
     assert opened.until(Lock.OPEN, OWNER) < 1.0
 
 
+def test_a_face_that_comes_back_after_it_was_lost_must_be_recognised_again_however_few_frames_told_so(opened: Scene) -> None:
+    opened.after(FRAME_S, None)
+    opened.now_s += SETTINGS.lost_s
+    assert opened.after(FRAME_S, STRANGER) is Lock.WAITING
+
+
 def test_a_face_that_is_missed_for_a_moment_is_looked_at_at_once(opened: Scene) -> None:
     opened.after(2.4, OWNER)
     assert opened.after(0.2, None) is Lock.OPEN
@@ -140,7 +146,9 @@ def test_a_face_that_is_missed_for_a_moment_is_looked_at_at_once(opened: Scene) 
 
 
 def test_frames_that_stop_coming_are_a_face_that_was_lost(opened: Scene) -> None:
-    opened.now_s += SETTINGS.lost_s + FRAME_S
+    opened.now_s += SETTINGS.gap_s - 2.0 * FRAME_S
+    assert opened.after(FRAME_S, OWNER) is Lock.OPEN
+    opened.now_s += SETTINGS.gap_s
     assert opened.after(FRAME_S, STRANGER) is Lock.WAITING
 
 
