@@ -47,7 +47,7 @@ class Driver:
         return [str(message["state"]) for message in self.heard if message["type"] == "state"]
 
     async def live(self) -> None:
-        await until(lambda: "live" in self.states(), 30.0)
+        await until(lambda: "live" in self.states(), 60.0)
 
     async def stats(self) -> dict[str, Any]:
         async with self.http.get(f"{self.url}/sessions/{self.session}/stats") as response:
