@@ -71,21 +71,21 @@ async def test_a_session_is_told_and_ends(limit: dict[str, int], why: str) -> No
 
 
 async def test_a_face_or_a_command_is_movement_and_a_ping_is_none() -> None:
-    async with house(config=fakes.config(size=128, idle_timeout=1)) as server, calling() as peer:
+    async with house(config=fakes.config(size=128, idle_timeout=2)) as server, calling() as peer:
         session = await server.call(peer)
         await until(lambda: session.state is SessionState.LIVE)
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(3.0)
         assert session.state is SessionState.LIVE
         assert peer.of("ending") == []
         server.factory.behaviours[0].tracking = Tracking.LOST
-        for _ in range(5):
+        for _ in range(7):
             peer.say({"type": "mirror", "enabled": True})
             await asyncio.sleep(0.4)
         assert session.state is SessionState.LIVE
-        while session.state is SessionState.LIVE:
+        while len(server.sessions):
             peer.say({"type": "ping", "t": 1})
             await asyncio.sleep(0.1)
-        assert "idle" in [message["state"] for message in peer.of("state")]
+        await until(lambda: "idle" in [message["state"] for message in peer.of("state")])
 
 
 async def test_a_flood_on_the_control_channel_is_answered_once_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
