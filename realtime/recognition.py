@@ -33,7 +33,7 @@ Image = NDArray[np.uint8]
 logger = logging.getLogger(__name__)
 
 THREAD_NAME = "headcast-recogniser"
-NICENESS = 10
+NICENESS = 5
 """Frames go first, where the system knows priorities of threads (Linux)."""
 PORTRAIT_PX = 256
 PORTRAIT_TURNS = ((0.0, 0.0), (0.0, 0.2), (0.0, -0.2), (0.12, 0.0), (-0.12, 0.0))
