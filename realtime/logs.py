@@ -32,7 +32,7 @@ _RULES = tuple(
         (rf"\bcandidate:\S{{1,64}} \d{{1,5}} \w{{1,8}} \d{{1,12}}{_REST}", "[candidate]"),
         (r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)\b(['\"]?\s*[:=,]\s*)[^\r\n]*", rf"\1\2{HIDDEN}"),
         (r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+", rf"\1 {HIDDEN}"),
-        (r"(?i)\b([\w-]{0,32}(?:token|passw(?:or)?d|secret|credential|ufrag|pwd|session_id|key))(['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+", rf"\1\2{HIDDEN}"),
+        (r"(?i)\b([\w-]{0,16}(?:token|passw(?:or)?d|secret|credential|ufrag|pwd|session_id|key))(['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+", rf"\1\2{HIDDEN}"),
         (r"(?i)([?&]session=)[^\s&'\"]+", rf"\1{HIDDEN}"),
         (r"(/(?:sessions|obs|whep|whip|studio/uploads|studio/jobs)/)[^\s/?#'\"]+", rf"\1{HIDDEN}"),
         (r"\b((?:turns?|stuns?|https?):(?://)?)[^\s/@'\"]+@", rf"\1{HIDDEN}@"),
@@ -48,6 +48,7 @@ _ADDRESS = re.compile(
     r"|(?<![\w.:])[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?<![:.])(?![\w:])"
     r"|(?<![\w.:])[0-9A-Fa-f]+::(?![\w:])"
 )
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -84,7 +85,7 @@ def _without_address(match: re.Match[str]) -> str:
 
 def one_line(text: str) -> str:
     """With control characters written out: a message cannot pass for two, nor speak to a terminal."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: _ESCAPES.get(match[0]) or f"\\x{ord(match[0]):02x}", text)
 
 
 class TextLines(logging.Formatter):

@@ -99,9 +99,9 @@ def test_secrets_of_the_configuration_are_hidden_to_the_word() -> None:
 
 @pytest.mark.parametrize("seed", ["a-", "o=", "1.", ":", "candidate:", "authorization ", "v=0\r\na=", "=A", "token", "x@", "a=ice-", "Aa1"])
 def test_no_line_takes_long(seed: str) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     assert len(clean(seed * MAX_CHARACTERS)) <= 2 * MAX_CHARACTERS
-    assert time.monotonic() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from tests.peers import calling
 pytestmark = pytest.mark.faults
 
 CROWD, FLOOD, DAWDLERS, CYCLES, MESSAGES = 100, 200, 50, 40, 5000
-SILENT, FEW_DESCRIPTORS = 400, ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh")
-"""More connections than the server may have."""
+WAVES, SILENT, FEW_DESCRIPTORS = 3, 300, ("sh", "-c", 'ulimit -n 512 && exec "$@"', "sh")
+"""More connections than the server may have, if it kept them."""
 SILENCE_S = 5.0
 LOADED_GAP_S = 2 * GAP_S
 """While a client asks for as much as it can, on the same two cores."""
@@ -101,8 +101,11 @@ async def opened(at: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def test_connections_that_ask_for_nothing_keep_nobody_out() -> None:
     async with house("--max-sessions", "2", prefix=FEW_DESCRIPTORS, gap_s=LOADED_GAP_S) as at:
-        silent = [stream for stream in await asyncio.gather(*(opened(at) for _ in range(SILENT))) if stream is not None]
+        silent = []
         try:
+            for _ in range(WAVES):
+                silent += [stream for stream in await asyncio.gather(*(opened(at) for _ in range(SILENT))) if stream is not None]
+                await asyncio.sleep(2.0)
             assert len(silent) > MOST_IDLE
             await at.call()
             await at.until_live(2)
