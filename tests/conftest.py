@@ -1,7 +1,8 @@
-"""What every test shares: an installation of its own, whose key signs what tests make; never that of whoever runs them."""
+"""What every test shares: an installation of its own, whose key signs what tests make; never that of whoever runs them. And which tests may share a machine."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,18 @@ from pathlib import Path
 import pytest
 
 from models.consent.keys import VARIABLE
+
+ALONE_FOLDERS = {"e2e", "faults", "leaks"}
+ALONE_MODULES = {"asyncio", "psutil", "signal", "subprocess", "threading", "time"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `alone` what another test beside it could disturb: whatever runs on an event loop, or is in a module that knows clocks, threads or processes."""
+    for item in items:
+        function, module = getattr(item, "function", None), getattr(item, "module", None)
+        folder = item.path.parent.name
+        if folder in ALONE_FOLDERS or inspect.iscoroutinefunction(function) or ALONE_MODULES & vars(module).keys():
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session", autouse=True)
