@@ -51,7 +51,7 @@ def pictures(scene: Scene, size: int = 512) -> list[Image]:
         case Scene.SMALL:
             return [stamped(np.asarray(cv2.resize(each, (320, 240)), np.uint8)) for each in faces]
         case Scene.STEADY:
-            away = stamped(np.zeros_like(faces[0])) == code(size, size)
+            away = (stamped(np.zeros_like(faces[0])) == stamped(np.full_like(faces[0], 255))).all(-1, keepdims=True)  # where nothing of the face is left
             return [np.where(away, colour, faces[0]) for colour in _swings(round(FPS / PULSE_HZ))]
 
 
