@@ -121,8 +121,8 @@ def test_one_picture_among_many_is_found_and_one_too_dim_for_a_single_picture_is
     assert leaks_in([blended(leak, image, 0.2) for image in noisy]) != []
 
 
-def test_one_percent_of_a_blurred_camera_is_seen_by_its_beat(avatars: list[Image]) -> None:
-    """A leak without any shape: the colour that the camera's mean is, a hundredth of it, under the codec's noise."""
+def test_two_percent_of_a_blurred_camera_is_seen_by_its_beat(avatars: list[Image]) -> None:
+    """A leak without any shape: the colour that the camera's mean is, a fiftieth of it, under the codec's noise."""
     swings = [np.asarray(cv2.GaussianBlur(each, (0, 0), 60), np.float32) for each in pictures(Scene.STEADY)]
     rng = np.random.default_rng(2)
 
@@ -134,5 +134,5 @@ def test_one_percent_of_a_blurred_camera_is_seen_by_its_beat(avatars: list[Image
             shown.append(Sight("steady", number / FPS, np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)))
         return shown
 
-    assert pulse(sights(0.0), PULSE_HZ) < 0.4
-    assert pulse(sights(0.01), PULSE_HZ) > 0.8
+    assert pulse(sights(0.0), PULSE_HZ) < 0.25
+    assert pulse(sights(0.02), PULSE_HZ) > 0.5

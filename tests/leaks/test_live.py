@@ -22,8 +22,8 @@ from tests.processes import ServerProcess, server_process
 SIZE = 256
 SHORT_S, STEADY_S = 0.7, 2.4
 BACKGROUNDS = ("gradient", "green", "checker", "#204060", "avatar")
-FAINTEST = 0.8
-"""Levels. The swing of the colours around the driver, 105 to either side, may be seen in the avatar by less than this."""
+FAINTEST = 0.5
+"""Levels. The swing of the colours around the driver, 105 to either side, may be seen in the avatar by less than this: less than a fiftieth."""
 VISIBLE = 4.0
 """Levels by which a state that looks different differs from the one before, over the whole picture."""
 
