@@ -21,6 +21,7 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from realtime.config import PortRange
 from realtime.errors import ServerFull
 from realtime.rtc.candidates import LOOPBACK, Addressing, announced, bind_together, offer_addresses, without_names
+from realtime.rtc.trickle import parse_fragment
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
 from realtime.worker import Worker
@@ -113,6 +114,11 @@ def test_names_and_addresses_of_no_one_machine_are_taken_out_of_an_offer() -> No
         "a=rtpmap:96 VP8/90000",
         "",
     ]
+
+
+def test_only_attributes_are_candidates() -> None:
+    """Fuzzing found it: a line of another kind got past the check for names, and was taken for a candidate."""
+    assert parse_fragment("a=mid:0\r\nc=candidate:1 1 udp 1 tracker.example 9 typ host\r\n").candidates == ()
 
 
 async def test_loopback_is_offered_beside_the_others() -> None:

@@ -38,6 +38,8 @@ def parse_fragment(text: str) -> Fragment:
         name, _, value = line[2:].rstrip().partition(":")
         if line.startswith("m="):
             mid = None
+        elif not line.startswith("a="):
+            continue
         elif name == "mid":
             mid = value
         elif name == "ice-ufrag":
