@@ -13,8 +13,7 @@ from realtime.packets import PuppetPose, UnitSetting
 from realtime.reenactor import StagedReenactor
 from realtime.session import Session, SessionState
 from realtime.tracks import AvatarTrack
-from realtime.worker import Worker
-from tests.fakes import Behaviour, FakeFactory
+from tests.fakes import Behaviour
 from tests.peers import Peer, calling, house, until
 from tests.test_reenactor import reenactor, stages
 from tests.test_tracks import rendered
@@ -80,7 +79,7 @@ def test_a_pose_moves_the_avatar_and_each_avatar_has_units_of_its_own(reenactor:
 
 def test_a_pose_is_shown_at_once_while_no_frame_comes_and_with_the_next_frame_while_they_do(desk: Desk) -> None:
     ear = Ear()
-    seat = desk.worker.seat("ada", ear, SessionMetrics())
+    seat = desk.seat("ada", ear, SessionMetrics())
     assert seat.units is None
     desk.rest()
     assert seat.units is not None
@@ -97,7 +96,7 @@ def test_a_pose_is_shown_at_once_while_no_frame_comes_and_with_the_next_frame_wh
 
 def test_of_many_poses_the_newest_is_taken(desk: Desk) -> None:
     ear = Ear()
-    seat = desk.worker.seat("ada", ear, SessionMetrics())
+    seat = desk.seat("ada", ear, SessionMetrics())
     desk.rest()
     for number in range(1000):
         seat.pose(PuppetPose((UnitSetting("jawOpen", number / 1000, False),)), 100.0)
@@ -108,7 +107,7 @@ def test_of_many_poses_the_newest_is_taken(desk: Desk) -> None:
 
 def test_moved_by_hand_alone_frames_are_let_go_and_every_pose_shows(desk: Desk) -> None:
     ear = Ear()
-    seat = desk.worker.seat("ada", ear, SessionMetrics())
+    seat = desk.seat("ada", ear, SessionMetrics())
     seat.offer(Camera())
     desk.rest()
     seat.puppet(True)
@@ -127,7 +126,7 @@ def test_moved_by_hand_alone_frames_are_let_go_and_every_pose_shows(desk: Desk) 
 
 
 def test_a_pose_of_one_seat_is_not_the_others(desk: Desk) -> None:
-    one, two = (desk.worker.seat("ada", Ear(), SessionMetrics()) for _ in range(2))
+    one, two = (desk.seat("ada", Ear(), SessionMetrics()) for _ in range(2))
     desk.rest()
     one.pose(OPEN, 100.0)
     one.puppet(True)
@@ -226,12 +225,11 @@ async def test_from_sliders_back_to_the_camera() -> None:
 
 
 def test_a_crash_while_posing_shows_the_avatar_at_rest(desk: Desk) -> None:
-    factory = FakeFactory(96, [Behaviour(crash_placeholder=True)])
-    worker, metrics = Worker(factory), SessionMetrics()
-    seat = worker.seat("ada", Ear(), metrics)
-    hand = Desk(worker, factory)
-    hand.rest()
+    desk.factory.behaviours[:] = [Behaviour(crash_placeholder=True)]
+    metrics = SessionMetrics()
+    seat = desk.seat("ada", Ear(), metrics)
+    desk.rest()
     seat.pose(OPEN, 100.0)
-    hand.rest()
+    desk.rest()
     assert metrics.errors == 2
     assert np.isfinite(metrics.latency_ms.percentiles().p50)

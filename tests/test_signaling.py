@@ -140,7 +140,7 @@ async def test_a_reloaded_page_replaces_its_session(http: Http) -> None:
         ({"sdp": "v=0", "type": "offer"}, 422),
         ({"sdp": "nonsense", "type": "offer"}, 422),
         ({"sdp": "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "type": "offer"}, 422),
-        ({"sdp": "\ud800\0", "type": "offer"}, 422),
+        ({"sdp": "\ud800\0", "type": "offer"}, 400),
     ],
 )
 async def test_bad_offers(http: Http, body: object, status: int) -> None:

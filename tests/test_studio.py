@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,7 +208,8 @@ async def test_only_what_the_form_showed_is_agreed_to(studio: StudioClient) -> N
     for changes in ({"statement": "Whatever."}, {"purposes": ["live"]}, {"own_driver_only": True}, {"expires": "2100-01-31"}):
         said = await refusal(await studio.http.post("/studio/jobs", json={"upload": upload["id"], **ANNA, **changes}), 409)
         assert "load the page again" in said
-    chosen = {"purposes": ["export", "live"], "own_driver_only": True, "expires": "2100-01-31", "statement": words(["live", "export"], True, "2100-01-31")}
+    statement = words(["live", "export"], True, "2100-01-31")
+    chosen: dict[str, Any] = {"purposes": ["export", "live"], "own_driver_only": True, "expires": "2100-01-31", "statement": statement}
     job = await studio.job(await studio.begin(**chosen, keep_video=True), "done")
     run = studio.folder / "runs" / str(job["id"]) / "Anna B"
     asked = json.loads((run / "asked.json").read_text())
