@@ -104,7 +104,7 @@ def header_length(beginning: bytes, source: str) -> int:
     """
     length = int.from_bytes(beginning, "little")
     if length > MAX_HEADER_BYTES:
-        raise BadFile(f"{source}: not a file that Headcast wrote, or damaged: at most {MAX_HEADER_BYTES} bytes of header are read, it begins with {length}")
+        raise BadFile(f"{source}: not a Headcast file, or damaged (its header should have at most {MAX_HEADER_BYTES >> 10} KB)")
     return length
 
 

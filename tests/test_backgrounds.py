@@ -62,8 +62,8 @@ def test_unknown_names(name: str) -> None:
 @pytest.mark.parametrize("size", [64, 256, 512, 1024])
 def test_badge_is_small_and_half_transparent(size: int) -> None:
     badge, margin = make_badge(size)
-    assert badge.shape[0] <= max(0.05 * size, 14)
-    assert margin + badge.shape[1] < 0.25 * size or size < 256
+    assert badge.shape[0] <= max(0.065 * size, 16)
+    assert margin + badge.shape[1] < 0.3 * size or size < 256
     assert badge[..., 3].max() > 200
     assert badge[0, 0, 3] < 40
     out = np.full((size, size, 3), 128, np.uint8)

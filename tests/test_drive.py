@@ -135,7 +135,7 @@ def bad_inputs(folder: Path) -> dict[str, list[object]]:
         "expected frames (T, H, W, 3) uint8": [folder / "flat.npy", "--avatar", MARA],
         "expected an array": [folder / "object.npy", "--avatar", MARA],
         "rising times": [frames, "--avatar", MARA, "--pts", folder / "late.npy"],
-        "not a Headcast avatar file": [frames, "--avatar", folder / "text.avatar"],
+        "not a Headcast file": [frames, "--avatar", folder / "text.avatar"],
         "cannot be read": [frames, "--avatar", folder / "none.avatar"],
         "knows its own person": [frames, "--avatar", MARA, "--mode", "own"],
     }

@@ -70,7 +70,7 @@ async def test_unknown_formats_and_avatars(client: TestClient[Any, Any]) -> None
 async def test_an_avatar_that_can_no_longer_be_read(client: TestClient[Any, Any], folder: Path) -> None:
     (folder / "ball.avatar").write_bytes(b"no avatar any more")
     detail = await problem_of(await client.get("/avatars/ball/export?format=json"), 404)
-    assert "ball.avatar: not a file that Headcast wrote" in detail
+    assert "ball.avatar: not a Headcast file" in detail
     assert str(folder) not in detail
 
 
