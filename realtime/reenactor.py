@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import MissingAsset
 from models.head import HeadModel, HeadParams, load_head
 from realtime.config import LockPolicy
 from realtime.driving import Door, Driving, Wardrobe
@@ -371,13 +370,11 @@ def installed_weights() -> Path:
     """The face landmarker's file; nothing is fetched here, for a running server asks nobody.
 
     Raises:
-        MissingAsset: it was not fetched yet.
+        MissingAsset: it was not fetched yet, or is damaged.
     """
-    from models.weights import weight_path, weights_folder
+    from models.weights import installed
 
-    if not (weights_folder() / LANDMARKER).is_file():
-        raise MissingAsset(f"{LANDMARKER} is not on this machine; run: python -m models.weights fetch")
-    return weight_path(LANDMARKER)
+    return installed(LANDMARKER)
 
 
 def load_avatar(path: Path) -> BakedAvatar:

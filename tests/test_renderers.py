@@ -55,7 +55,7 @@ def path_of(avatar_id: str) -> Path:
 
 @pytest.fixture(scope="module")
 def factory() -> Iterator[RendererFactory]:
-    factory = RendererFactory(recipe(SIZE), SIZE, path_of, patience=PATIENCE)
+    factory = RendererFactory(lambda: recipe(SIZE), SIZE, path_of, patience=PATIENCE)
     factory.warm()
     yield factory
     factory.close()
@@ -179,7 +179,7 @@ def test_whatever_happens_to_a_renderer_is_noticed_and_nothing_is_left(factory: 
 
 
 def test_a_dead_zygote_is_replaced_and_takes_its_renderers_with_it() -> None:
-    factory = RendererFactory(recipe(SIZE), SIZE, path_of, patience=PATIENCE)
+    factory = RendererFactory(lambda: recipe(SIZE), SIZE, path_of, patience=PATIENCE)
     factory.warm()
     before = descriptors()
     old = [made(factory), made(factory)]
@@ -202,7 +202,7 @@ def test_a_dead_zygote_is_replaced_and_takes_its_renderers_with_it() -> None:
 
 def test_what_is_loaded_in_advance_can_fail_in_any_way_and_makes_nobody_wait(tmp_path: Path) -> None:
     before = children()
-    factory = RendererFactory(partial(loading, SIZE, tmp_path), SIZE, path_of)
+    factory = RendererFactory(lambda: partial(loading, SIZE, tmp_path), SIZE, path_of)
     factory.warm()
     zygote = factory.nursery.pid
     last = tmp_path / "before hang"
@@ -220,7 +220,7 @@ def test_what_is_loaded_in_advance_can_fail_in_any_way_and_makes_nobody_wait(tmp
 
 def test_closing_ends_all_even_those_that_hang() -> None:
     before = children()
-    factory = RendererFactory(recipe(SIZE), SIZE, path_of)
+    factory = RendererFactory(lambda: recipe(SIZE), SIZE, path_of)
     factory.warm()
     stuck = made(factory)
     assert stuck.pid is not None
@@ -232,7 +232,7 @@ def test_closing_ends_all_even_those_that_hang() -> None:
 
 def test_why_it_cannot_be_warm_is_told() -> None:
     for error, expected in ((NotFound("no weights; fetch them"), NotFound), (OSError("disk"), RendererError)):
-        factory = RendererFactory(partial(cold, error), SIZE, path_of)
+        factory = RendererFactory(lambda: partial(cold, error), SIZE, path_of)
         with pytest.raises(expected, match=str(error)):
             factory.warm()
         factory.close()
@@ -240,7 +240,7 @@ def test_why_it_cannot_be_warm_is_told() -> None:
 
 def test_the_drivers_motion_is_handed_on_and_released() -> None:
     receiver = Receiver()
-    factory = RendererFactory(recipe(SIZE, with_motion=True), SIZE, path_of, receiver)
+    factory = RendererFactory(lambda: recipe(SIZE, with_motion=True), SIZE, path_of, receiver)
     factory.warm()
     reenactor = made(factory)
     reenactor.step(packet())

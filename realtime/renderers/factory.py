@@ -39,34 +39,40 @@ def renderers(config: ServerConfig, gallery: Gallery[BakedAvatar], output: Motio
         logger.warning("tracking and rendering run within the server here: processes for them are there on Linux only")
         shared = None if output is None else _Shared(output)
         return StageFactory(gallery.load, gallery.default_id, config.size, config.drive, shared, head, config.owner_lock)
-    first = gallery.entry(gallery.default_id)
-    settings = StageSettings(
-        avatar_id=first.id,
-        path=first.path.resolve(),
-        others=tuple((entry.id, entry.path.resolve()) for entry in gallery.entries if entry is not first)[: MAX_LOADED - 1],
-        size=config.size,
-        drive=config.drive,
-        head=head.resolve(),
-        with_motion=output is not None,
-        log_format=config.log_format,
-        verbose=config.verbose,
-        lock=config.owner_lock,
-    )
-    return RendererFactory(partial(stages, settings), config.size, lambda avatar_id: gallery.entry(avatar_id).path, output)
+
+    def recipe() -> Recipe:
+        first = gallery.entry(gallery.default_id)
+        settings = StageSettings(
+            avatar_id=first.id,
+            path=first.path.resolve(),
+            others=tuple((entry.id, entry.path.resolve()) for entry in gallery.entries if entry is not first)[: MAX_LOADED - 1],
+            size=config.size,
+            drive=config.drive,
+            head=head.resolve(),
+            with_motion=output is not None,
+            log_format=config.log_format,
+            verbose=config.verbose,
+            lock=config.owner_lock,
+        )
+        return partial(stages, settings)
+
+    return RendererFactory(recipe, config.size, lambda avatar_id: gallery.entry(avatar_id).path, output)
 
 
 class RendererFactory:
     """Makes reenactors in processes of their own.
 
     Args:
-        recipe: what they are made of.
+        recipe: what they are made of, whenever the process that they come from starts: avatars come and go.
         size: width and height of their pictures, in pixels.
         path_of: an avatar's file; raises realtime.errors.HeadcastError where there is none of that name.
         output: gets the drivers' motion too.
         patience: how long their answers may take.
     """
 
-    def __init__(self, recipe: Recipe, size: int, path_of: Callable[[str], Path], output: MotionOutput | None = None, patience: Patience | None = None) -> None:
+    def __init__(
+        self, recipe: Callable[[], Recipe], size: int, path_of: Callable[[str], Path], output: MotionOutput | None = None, patience: Patience | None = None
+    ) -> None:
         self._patience = patience
         self.nursery = Nursery(recipe, size)
         self._path_of = path_of

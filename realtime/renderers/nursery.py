@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,11 +39,11 @@ class Nursery:
     """For any thread.
 
     Args:
-        recipe: what renderers are made of; see `Recipe`.
+        recipe: what renderers are made of, whenever a zygote starts; see `Recipe`.
         size: width and height of their pictures, in pixels.
     """
 
-    def __init__(self, recipe: Recipe, size: int) -> None:
+    def __init__(self, recipe: Callable[[], Recipe], size: int) -> None:
         self._recipe = recipe
         self._size = size
         self._lock = threading.Lock()
@@ -118,7 +119,7 @@ class Nursery:
             self._channel = ours
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True)
         try:
-            ours.send(pickle.dumps(self._recipe))
+            ours.send(pickle.dumps(self._recipe()))
             answer = self._received()
         except BaseException:
             self._drop()

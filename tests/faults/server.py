@@ -33,7 +33,7 @@ def main() -> int:
     settings = settings_of(config)
     with_studio = config.studio_dir != ServerConfig().studio_dir
     gallery: Gallery[Any] = Gallery(scan([settings.avatars, SHIPPED], date.today()), None, lambda path: path.name) if with_studio else fakes.gallery()
-    factory = RendererFactory(partial(kitchen, config.size), config.size, lambda avatar_id: gallery.entry(avatar_id).path)
+    factory = RendererFactory(lambda: partial(kitchen, config.size), config.size, lambda avatar_id: gallery.entry(avatar_id).path)
     worker = Worker(factory)
     sessions = Sessions(config, worker)
     studio = Studio(settings, gallery, lambda *_: None) if with_studio else None
