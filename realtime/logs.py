@@ -124,11 +124,18 @@ class JsonLines(logging.Formatter):
         return json.dumps(said, ensure_ascii=False)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line is worth one. aiohttp has a traceback for each request that is no HTTP; whoever sends many would fill the disk with them."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__module__ != "aiohttp.http_exceptions"
+
+
 def set_up_logging(config: ServerConfig) -> None:
     """Everything that is logged goes to stderr, in the form that was asked for; replaces what was set up before."""
     known = [config.turn_secret, *(server.credential for server in config.ice_servers)]
     redactor = Redactor(secret for secret in known if secret is not None)
     handler = logging.StreamHandler()
+    handler.addFilter(_is_news)
     handler.setFormatter(JsonLines(redactor) if config.log_format is LogFormat.JSON else TextLines(redactor))
     logging.basicConfig(level=logging.INFO if config.verbose else logging.WARNING, handlers=[handler], force=True)
     for library in QUIET_LIBRARIES:

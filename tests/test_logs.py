@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp.http_exceptions import BadStatusLine
 
 from realtime.config import IceServer, LogFormat, ServerConfig
 from realtime.logs import HIDDEN, MAX_CHARACTERS, JsonLines, Redactor, TextLines, set_up_logging
@@ -158,6 +159,18 @@ def test_set_up_as_the_configuration_says(capsys: pytest.CaptureFixture[str]) ->
         logging.getLogger("realtime.x").info("told")
         assert capsys.readouterr().err.endswith("INFO realtime.x: told\n")
         assert logging.getLogger("aioice").level == logging.WARNING
+    finally:
+        root.handlers, root.level = before
+
+
+def test_requests_that_are_no_http_fill_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        set_up_logging(ServerConfig())
+        for error in (BadStatusLine("GET"), ValueError("a bug of ours")):
+            logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
+        assert capsys.readouterr().err.count("Error handling request") == 1
     finally:
         root.handlers, root.level = before
 

@@ -230,12 +230,12 @@ def test_closing_ends_all_even_those_that_hang() -> None:
     factory.close()
 
 
-def test_why_it_cannot_be_warm_is_told() -> None:
-    for error, expected in ((NotFound("no weights; fetch them"), NotFound), (OSError("disk"), RendererError)):
-        factory = RendererFactory(lambda: partial(cold, error), SIZE, path_of)
-        with pytest.raises(expected, match=str(error)):
-            factory.warm()
-        factory.close()
+@pytest.mark.parametrize(("error", "expected"), [(NotFound("no weights; fetch them"), NotFound), (OSError("disk"), RendererError)])
+def test_why_it_cannot_be_warm_is_told(error: Exception, expected: type[Exception]) -> None:
+    factory = RendererFactory(lambda: partial(cold, error), SIZE, path_of)
+    with pytest.raises(expected, match=str(error)):
+        factory.warm()
+    factory.close()
 
 
 def test_the_drivers_motion_is_handed_on_and_released() -> None:

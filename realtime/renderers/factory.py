@@ -71,7 +71,12 @@ class RendererFactory:
     """
 
     def __init__(
-        self, recipe: Callable[[], Recipe], size: int, path_of: Callable[[str], Path], output: MotionOutput | None = None, patience: Patience | None = None
+        self,
+        recipe: Callable[[], Recipe],
+        size: int,
+        path_of: Callable[[str], Path],
+        output: MotionOutput | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._patience = patience
         self.nursery = Nursery(recipe, size)
