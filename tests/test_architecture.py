@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
     "server.py", "realtime", "training", "web", "assets", "models", "tests", "Dockerfile", "pyproject.toml",
-    "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "docs", ".ci", ".gitignore", ".dockerignore",
+    "README.md", "SECURITY.md", "LICENSE", "CHANGELOG.md", "Makefile", "docs", ".ci", ".gitignore", ".dockerignore",
 }  # fmt: skip
 MAY_IMPORT = {
     "server": {"realtime", "models"},
