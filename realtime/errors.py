@@ -15,8 +15,9 @@
     ├── Unprocessable         422  well-formed, but cannot be done (an SDP without video, say)
     ├── PreconditionRequired  428  does not say which state it was made for
     ├── RendererLost          500  the process that rendered a session has ended or hangs
-    ├── TooManyRequests       429  carries `retry_after_s`
-    ├── ServerFull            503  every session slot is taken; carries `retry_after_s`
+    ├── TryLater                   carries `retry_after_s`
+    │   ├── TooManyRequests   429
+    │   └── ServerFull        503  every session slot is taken
     ├── Unavailable           503  something that it needs does not answer
     └── InsufficientStorage   507  the disk is full
 
@@ -128,9 +129,8 @@ class PreconditionRequired(HeadcastError):
     title = "Precondition required"
 
 
-class TooManyRequests(HeadcastError):
-    status = 429
-    title = "Too many requests"
+class TryLater(HeadcastError):
+    """Base of what a client may try again after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
@@ -139,6 +139,11 @@ class TooManyRequests(HeadcastError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after_s)}
+
+
+class TooManyRequests(TryLater):
+    status = 429
+    title = "Too many requests"
 
 
 class Unavailable(HeadcastError):
@@ -151,17 +156,9 @@ class InsufficientStorage(HeadcastError):
     title = "Insufficient storage"
 
 
-class ServerFull(HeadcastError):
+class ServerFull(TryLater):
     status = 503
     title = "Server full"
-
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after_s)}
 
 
 class RendererLost(HeadcastError):
