@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtime.errors import NotFound, Unprocessable
+from realtime.errors import NotFound, ServerFull, Unprocessable
 from realtime.packets import Lock, Motion, RenderedFrame, VideoPacket
 from realtime.reenactor import Reenactor
 from tests.fakes import Behaviour, FakeFactory, FakeReenactor
@@ -30,6 +30,10 @@ def refuse() -> None:
     raise Unprocessable("not today")
 
 
+def put_off() -> None:
+    raise ServerFull("come back later", 5)
+
+
 def fail() -> None:
     raise ValueError("a fake bug")
 
@@ -43,6 +47,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "exit": lambda: os._exit(3),
     "eat": eat,
     "refuse": refuse,
+    "put off": put_off,
     "fail": fail,
 }
 """Each happens to a reenactor whose background is set to its name."""

@@ -121,6 +121,8 @@ def test_everything_that_a_session_asks_gets_there(reenactor: RemoteReenactor) -
 def test_what_cannot_be_done_is_told_and_the_renderer_goes_on(reenactor: RemoteReenactor) -> None:
     with pytest.raises(Unprocessable, match="not today"):
         reenactor.set_background("refuse")
+    with pytest.raises(HeadcastError, match="come back later"):
+        reenactor.set_background("put off")
     with pytest.raises(RendererError, match="a fake bug"):
         reenactor.set_background("fail")
     with pytest.raises(NotFound, match="no such avatar"):
@@ -314,4 +316,4 @@ def test_a_renderer_lost_again_and_again_ends_its_session(factory: RendererFacto
 
 
 def test_every_fault_is_tried() -> None:
-    assert {*DEADLY, *STUCK, "refuse", "fail"} == set(FAULTS)
+    assert {*DEADLY, *STUCK, "refuse", "put off", "fail"} == set(FAULTS)

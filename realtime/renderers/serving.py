@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import traceback
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -27,6 +28,17 @@ class RendererError(Exception):
     """An error of a renderer's code, with its traceback as text: the error itself may hold what cannot cross."""
 
 
+def carried(error: Exception) -> Exception:
+    """An error that is being handled, as it can cross: one that is raised on purpose as it is, where it can be pickled and unpickled."""
+    if not isinstance(error, HeadcastError | ModelError):
+        return RendererError(traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except TypeError:  # its constructor wants more than the message
+        return HeadcastError(str(error))
+    return error
+
+
 class Serving:
     """Args: what renderers are made of, and the memory that this one shares with the server."""
 
@@ -46,10 +58,8 @@ class Serving:
                 answer = self._answer(request)
             except MemoryError:
                 os._exit(OUT_OF_MEMORY)
-            except (HeadcastError, ModelError) as error:
-                answer = Failed(error)
-            except Exception:
-                answer = Failed(RendererError(traceback.format_exc()))
+            except Exception as error:
+                answer = Failed(carried(error))
             try:
                 connection.send(answer)
             except OSError:

@@ -29,7 +29,7 @@ import cv2
 from realtime.discretion import be_discreet
 from realtime.renderers.frames import SharedFrames
 from realtime.renderers.messages import End, Failed, Fork, Kitchen, Recipe
-from realtime.renderers.serving import RendererError, Serving
+from realtime.renderers.serving import Serving, carried
 
 MAX_MESSAGE_BYTES = 1 << 16
 MAX_DATA_BYTES = 2 << 30
@@ -169,20 +169,12 @@ def _prepare(channel: socket.socket) -> Kitchen | None:
         kitchen = recipe()
         kitchen.factory.warm()
     except Exception as error:
-        channel.send(pickle.dumps(Failed(_carried(error))))
+        channel.send(pickle.dumps(Failed(carried(error))))
         return None
     gc.collect()
     gc.freeze()  # a collection that looks at what all share would make it everybody's own
     channel.send(pickle.dumps(None))
     return kitchen
-
-
-def _carried(error: Exception) -> Exception:
-    """The error, as it can cross."""
-    from models.errors import ModelError
-    from realtime.errors import HeadcastError
-
-    return error if isinstance(error, HeadcastError | ModelError) else RendererError(f"{type(error).__name__}: {error}")
 
 
 def main() -> NoReturn:
