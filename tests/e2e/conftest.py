@@ -97,7 +97,7 @@ def browser(make_browser: MakeBrowser, face_camera: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that all tests may use and none may end."""
-    process = ServerProcess(tmp_path_factory.mktemp("server") / "log.txt")
+    process = ServerProcess(tmp_path_factory.mktemp("server") / "log.txt", "--allowed-host", "headcast.test")
     try:
         process.start()
         yield process
