@@ -220,6 +220,7 @@ def test_the_file_says_whom_it_shows() -> None:
     assert asset["extras"]["name"] == avatar("flame").card.name
     assert asset["extras"]["consent"] == {
         "synthetic": False, "subject": "Anna B.", "granted_by": "Anna B.", "statement": "Agreed to tests.", "date": "2026-01-31", "expires": "2031-01-31",
+        "agreed_at": "", "statement_version": 0, "purposes": [], "own_driver_only": False,
     }  # fmt: skip
     mara = Glb.of(exported("mara")).document
     assert mara["scenes"][0]["extras"]["consent"] == mara["asset"]["extras"]["consent"]  # the scene's are what Blender keeps
