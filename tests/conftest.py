@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         function, module = getattr(item, "function", None), getattr(item, "module", None)
         folder = item.path.parent.name
+        if item.get_closest_marker("beside"):
+            continue
         if folder in ALONE_FOLDERS or inspect.iscoroutinefunction(function) or ALONE_MODULES & vars(module).keys():
             item.add_marker("alone")
 

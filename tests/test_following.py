@@ -44,6 +44,7 @@ def test_the_measure_sees_a_perfect_and_a_bad_copy(driver: tuple[list[Image], Ex
     assert max(bad.correlation[name] for name in expressions.lively()) < 0.5
 
 
+@pytest.mark.beside
 @pytest.mark.parametrize("avatar_id", AVATARS)
 def test_every_avatar_follows(avatar_id: str, driver: tuple[list[Image], Expressions]) -> None:
     frames, expressions = driver

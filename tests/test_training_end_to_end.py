@@ -269,6 +269,8 @@ import sys
 from training import bake, fit
 from training.__main__ import main
 from training.portrait.appearance import AppearanceSettings
+
+pytestmark = pytest.mark.beside
 if __name__ == "__main__":
     fit.PLANS["quick"] = fit.FitPlan(10, 1, 1, 1, 8, components=3, outline_rounds=1, texture=AppearanceSettings(maps_px=64, base_px=128))
     bake.PLANS["quick"] = bake.RegistrationPlan(points=60, starts=1)

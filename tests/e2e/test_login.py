@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OWNER, ANNA, VERA = new_token(), new_token(), new_token()
 TOKENS = (OWNER, ANNA, VERA)
-IDLE_S = 10
+IDLE_S = 16
 
 
 @pytest.fixture(scope="module")
