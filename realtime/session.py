@@ -263,6 +263,8 @@ class Session:
             self._heard_s = self._clock()
             if self.state is SessionState.CONNECTING:
                 self._enter(SessionState.WARMING)
+                if self._by_hand:
+                    self._seat.puppet(True)  # its picture may have come before, when nobody was live yet
         elif state in ("failed", "closed"):
             self.end(f"the connection {state}")
 

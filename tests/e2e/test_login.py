@@ -92,6 +92,7 @@ def test_sign_in_go_live_and_sign_out(trusting: Browser, guarded: ServerProcess,
         page.keyboard.press("Control+A")
         sign_in(page, ANNA)
         page.wait_for_selector("body[data-phase=idle]")
+        page.wait_for_load_state()
         assert page.url == f"{guarded.url}/?session=annas-camera", "back where they came from"
         (cookie,) = context.cookies()
         assert cookie["name"] == "__Host-headcast"
@@ -124,6 +125,7 @@ def test_a_session_in_which_nobody_moves_ends_and_stays_ended(trusting: Browser,
         headcast.page.goto(guarded.url)
         sign_in(headcast.page, OWNER)
         headcast.page.wait_for_selector("body[data-phase=idle]")
+        headcast.page.wait_for_load_state()
         headcast.page.check("input[value=sliders]", force=True)
         headcast.start()
         headcast.wait_phase("live")
@@ -144,6 +146,7 @@ def test_a_viewer_watches_and_cannot_drive(trusting: Browser, guarded: ServerPro
         driver.page.goto(f"{guarded.url}/?session=annas-camera")
         sign_in(driver.page, ANNA)
         driver.page.wait_for_selector("body[data-phase=idle]")
+        driver.page.wait_for_load_state()
         driver.start()
         driver.wait_phase("live")
 
