@@ -42,6 +42,8 @@ from training.run_dir import RunDir
 from training.stages import STAGES, Options
 from training.train import which_device, which_road
 
+pytestmark = pytest.mark.beside
+
 ROOT = Path(__file__).resolve().parents[1]
 LEAST_PSNR = {"head_box": 30.0, "mouth": 29.4, "eyes": 27.2}
 """A decibel less than what is reached: 31.0, 30.3, 28.6 dB. The aim for the head box is 32."""
@@ -270,7 +272,6 @@ from training import bake, fit
 from training.__main__ import main
 from training.portrait.appearance import AppearanceSettings
 
-pytestmark = pytest.mark.beside
 if __name__ == "__main__":
     fit.PLANS["quick"] = fit.FitPlan(10, 1, 1, 1, 8, components=3, outline_rounds=1, texture=AppearanceSettings(maps_px=64, base_px=128))
     bake.PLANS["quick"] = bake.RegistrationPlan(points=60, starts=1)
