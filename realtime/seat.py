@@ -117,6 +117,7 @@ class Seat:
         self._not_before_s = 0.0
         self._at_rest: RenderedFrame | None = None
         self._busy_since_s: float | None = None
+        self._stalled_since_s: float | None = None
 
     @property
     def avatar_id(self) -> str:
@@ -177,8 +178,8 @@ class Seat:
     def watch(self) -> None:
         """Lets the avatar rest while its thread has been at one piece of work for too long."""
         since = self._busy_since_s
-        if since is not None and self._clock() - since > STALL_S:
-            self._busy_since_s = None
+        if since is not None and since != self._stalled_since_s and self._clock() - since > STALL_S:
+            self._stalled_since_s = since
             self._metrics.stalls += 1
             self._show_at_rest()
 
@@ -233,14 +234,15 @@ class Seat:
 
     def _work(self, reenactor: Reenactor) -> None:
         with self._changed:
-            command = self._commands.popleft() if self._commands else None
             posed, self._posed = self._posed, None
-            frame = None
-            if command is None:
-                frame, self._newest = self._newest, None
         if posed is not None:
             self._pose = posed.pose
             reenactor.set_pose(posed.pose)
+        with self._changed:
+            command = self._commands.popleft() if self._commands else None
+            frame = None
+            if command is None:
+                frame, self._newest = self._newest, None
         if command is not None:
             self._obey(reenactor, command)
         if frame is not None:

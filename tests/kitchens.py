@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -38,12 +40,29 @@ def fail() -> None:
     raise ValueError("a fake bug")
 
 
+def blurt(data: bytes) -> None:
+    """Says that to the server, past whatever guards what a renderer says, and hangs: the connection to it is the only socket of its process."""
+    numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    links = {number: os.readlink(f"/proc/self/fd/{number}") for number in numbers if number > 2 and os.path.lexists(f"/proc/self/fd/{number}")}
+    os.write(next(number for number, link in links.items() if link.startswith("socket:")), data)
+    time.sleep(1000)
+
+
+def framed(data: bytes) -> bytes:
+    """As multiprocessing.connection.Connection sends it."""
+    return struct.pack("!i", len(data)) + data
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "abort": os.abort,
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "hang": lambda: time.sleep(1000),
+    "half": lambda: blurt(framed(pickle.dumps("x" * 100))[:20]),
+    "huge": lambda: blurt(struct.pack("!i", 1 << 30)),
+    "garbage": lambda: blurt(framed(b"\x80\xffno pickle")),
+    "nonsense": lambda: blurt(framed(pickle.dumps("an answer to another question"))),
     "exit": lambda: os._exit(3),
     "eat": eat,
     "refuse": refuse,
@@ -109,6 +128,38 @@ def loading(size: int, folder: Path) -> FaultyKitchen:
         kitchen.loads += [partial(_leave, folder, f"before {name}"), FAULTS[name]]
     kitchen.loads.append(partial(_leave, folder, "after all"))
     return kitchen
+
+
+def barren(size: int, sign: Path) -> FaultyKitchen:
+    """A recipe in whose process no other can be forked while there is that file."""
+    fork = os.fork
+
+    def sometimes() -> int:
+        if sign.exists():
+            raise BlockingIOError("no more processes")
+        return fork()
+
+    os.fork = sometimes
+    return faulty(size)
+
+
+def changing(size: int, sign: Path) -> FaultyKitchen:
+    """A recipe of what can be loaded at first, and a moment later no more; and of something else."""
+    kitchen = faulty(size)
+    kitchen.loads += [partial(_once, sign), partial(_leave, sign.parent, "after all")]
+    return kitchen
+
+
+def _once(sign: Path) -> None:
+    if sign.exists():
+        raise NotFound("that file is gone")
+    sign.touch()
+
+
+def stuck(seconds: float) -> FaultyKitchen:
+    """A recipe that takes its time."""
+    time.sleep(seconds)
+    return faulty(96)
 
 
 def _leave(folder: Path, name: str) -> None:

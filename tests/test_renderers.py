@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="rendere
 SIZE = 96
 PATIENCE = Patience(step_s=0.5, load_s=5.0)
 DEADLY = {"kill": -signal.SIGKILL, "crash": -signal.SIGSEGV, "abort": -signal.SIGABRT, "exit": 3, "eat": OUT_OF_MEMORY}
-STUCK = ("hang", "stop")
+STUCK = ("hang", "stop", "half", "huge", "garbage", "nonsense")
 
 
 @dataclass

@@ -477,3 +477,38 @@ def test_an_avatar_that_takes_too_long_rests_meanwhile(mortal: Desk) -> None:
     assert (len(ear.frames), metrics.stalls, metrics.errors) == (1, 1, 0)
     seat.watch()
     assert len(ear.placeholders) == 2
+
+
+def test_nothing_that_was_asked_for_is_forgotten_where_a_pose_finds_the_renderer_lost(mortal: Desk) -> None:
+    seat = mortal.seat("ada", Ear(), SessionMetrics())
+    mortal.rest()
+    lose(mortal)
+    outcomes: list[Exception | None] = []
+    seat.submit(SetBackground("green"), outcomes.append)
+    seat.pose(PuppetPose((UnitSetting("jawOpen", 0.5, False),)), 1.0)
+    mortal.rest()
+    assert outcomes == [None]
+    assert mortal.factory.made[1].calls == [("pose", ("jawOpen", 0.5, False)), ("background", "green")]
+
+
+def test_a_look_at_what_has_just_ended_does_not_hide_what_has_just_begun(mortal: Desk) -> None:
+    ear, metrics = Ear(), SessionMetrics()
+    seat = mortal.seat("ada", ear, metrics)
+    mortal.rest()
+    times: list[float] = []
+
+    def clock() -> float:
+        """Between two words of `watch` the seat's thread ends one piece of work and begins another."""
+        if times:
+            mortal.now = times.pop()
+            seat._busy_since_s = mortal.now
+        return mortal.now
+
+    seat._clock = clock
+    seat._busy_since_s = mortal.now
+    times.append(mortal.now + STALL_S + 0.1)
+    seat.watch()
+    mortal.now += STALL_S + 0.1
+    stalls = metrics.stalls
+    seat.watch()
+    assert metrics.stalls == stalls + 1, "what began meanwhile is watched too"

@@ -22,17 +22,24 @@ class SharedFrames:
     Args:
         size: width and height of the avatar's picture, in pixels.
         fd: memory that the other side made, to be closed by this object; None: make it.
+
+    Raises:
+        OSError: there is not so much memory, or no descriptor for it.
     """
 
     def __init__(self, size: int, fd: int | None = None) -> None:
         self._size = size
         image_bytes, picture_bytes = 3 * MAX_IMAGE_PIXELS, size * size * 3 // 2
-        if fd is None:
-            fd = os.memfd_create("headcast-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(fd, image_bytes + picture_bytes)
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        self.fd = fd
-        self._memory = mmap.mmap(fd, image_bytes + picture_bytes)
+        theirs = fd is not None
+        self.fd = fd if fd is not None else os.memfd_create("headcast-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            if not theirs:
+                os.ftruncate(self.fd, image_bytes + picture_bytes)
+                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            self._memory = mmap.mmap(self.fd, image_bytes + picture_bytes)
+        except BaseException:
+            os.close(self.fd)
+            raise
         self._image = np.frombuffer(self._memory, np.uint8, image_bytes)
         self._picture = np.frombuffer(self._memory, np.uint8, picture_bytes, image_bytes).reshape(size * 3 // 2, size)
 

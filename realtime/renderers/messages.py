@@ -34,7 +34,10 @@ class Kitchen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """To the zygote, with a connection and the memory of frames: serve whoever is at the other end. Answered with the process's identifier."""
+    """To the zygote, with a connection and the memory of frames: serve whoever is at the other end.
+
+    Answered with the process's identifier; None: there can be none now.
+    """
 
     size: int
     """Width and height of its pictures, in pixels."""

@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 ANSWER_S = 5.0
 """A zygote that takes longer for a fork, or for ending a renderer, hangs."""
+WARM_S = 300.0
+"""The same for becoming warm: minutes where everything is compiled for the first time on a busy machine."""
+STALLED_S = 1
+"""A renderer that began to say something and takes longer for the rest hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Child:
     pid: int
     connection: Connection
     frames: SharedFrames
+    zygote: int
+    """Where it comes from, a process identifier."""
 
 
 class Nursery:
@@ -61,7 +68,7 @@ class Nursery:
 
         Raises:
             Exception: why it cannot be; of models.errors or realtime.errors where that is known.
-            RendererLost: it ended without a word, or the nursery was closed.
+            RendererLost: it could not be started, ended without a word, took too long, or the nursery was closed.
         """
         with self._lock:
             self._start()
@@ -75,25 +82,17 @@ class Nursery:
         with self._lock:
             if self._channel is None:
                 self._start()
-            ours, theirs = socket.socketpair()
-            frames = SharedFrames(self._size)
             try:
-                pid = self._ask(Fork(self._size), theirs.fileno(), frames.fd)
-            except BaseException:
-                ours.close()
-                frames.close()
-                raise
-            finally:
-                theirs.close()
-            assert pid is not None
-            return Child(pid, Connection(ours.detach()), frames)
+                return self._fork()
+            except OSError as error:
+                raise RendererLost(f"there is no room for another renderer: {error}") from error
 
     def end(self, child: Child) -> int | None:
         """Ends a renderer and frees what it held; how it ended, as subprocess.Popen.returncode. None: it has gone with its zygote."""
         child.connection.close()
         child.frames.close()
         with self._lock:
-            if self._channel is None:
+            if self._channel is None or child.zygote != self.pid:
                 return None
             try:
                 return self._ask(End(child.pid))
@@ -109,25 +108,50 @@ class Nursery:
         with self._lock:
             self._drop()
 
+    def _fork(self) -> Child:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            frames = SharedFrames(self._size)
+            try:
+                pid = self._ask(Fork(self._size), theirs.fileno(), frames.fd)
+                if pid is None or self._process is None:
+                    raise RendererLost("no process can be made for another renderer; see the server's log")
+            except BaseException:
+                frames.close()
+                raise
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", STALLED_S, 0))  # a timeval, as in socket(7)
+            return Child(pid, Connection(ours.detach()), frames, self._process.pid)
+
     def _start(self) -> None:
         if self._closed:
             raise RendererLost("the server is stopping")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}  # neither a GPU's context nor threads survive a fork
-            command = [sys.executable, "-m", "realtime.renderers.zygote", str(theirs.fileno())]
-            self._channel = ours
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True)
         try:
-            ours.send(pickle.dumps(self._recipe()))
-            answer = self._received()
+            answer = self._begin()
+        except OSError as error:
+            self._drop()
+            raise RendererLost(f"what makes renderers could not be started: {error}") from error
         except BaseException:
             self._drop()
             raise
         if isinstance(answer, Failed):
             self._drop()
             raise answer.error
-        ours.settimeout(ANSWER_S)
+
+    def _begin(self) -> object:
+        """Starts the zygote; its first answer."""
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}  # neither a GPU's context nor threads survive a fork
+            command = [sys.executable, "-m", "realtime.renderers.zygote", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True)
+        if self._closed:  # by another thread, which found no process to kill
+            raise RendererLost("the server is stopping")
+        self._channel.settimeout(WARM_S)
+        self._channel.send(pickle.dumps(self._recipe()))
+        answer = self._received()
+        self._channel.settimeout(ANSWER_S)
+        return answer
 
     def _ask(self, request: Fork | End, *fds: int) -> int | None:
         channel = self._channel

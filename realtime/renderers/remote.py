@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,10 @@ from realtime.renderers.messages import Call, Failed, Request, Rest, Shown, Step
 from realtime.renderers.nursery import Child, Nursery
 
 logger = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 1 << 20
+"""An answer holds no picture: one that says it is longer is none."""
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,34 +131,37 @@ class RemoteReenactor:
 
     def _wear(self, avatar_id: str, path: Path) -> tuple[Unit, ...]:
         try:
-            worn = self._ask(Wear(avatar_id, path.resolve()), self._patience.load_s)
+            return self._ask(Wear(avatar_id, path.resolve()), Worn, self._patience.load_s).units
         except BadFile as error:
             raise NotFound(f"the avatar cannot be used: {error}") from error
-        assert isinstance(worn, Worn)
-        return worn.units
 
     def _call(self, method: str, *arguments: object) -> None:
-        self._ask(Call(method, arguments), self._patience.step_s)
+        self._ask(Call(method, arguments), type(None), self._patience.step_s)
 
     def _shown(self, request: Request) -> Shown:
-        shown = self._ask(request, self._patience.step_s)
-        assert isinstance(shown, Shown)
-        return shown
+        return self._ask(request, Shown, self._patience.step_s)
 
     def _with_picture(self, shown: Shown) -> RenderedFrame:
         return replace(shown.frame, i420=self._held().frames.picture.copy())
 
-    def _ask(self, request: Request, timeout_s: float) -> object:
+    def _ask(self, request: Request, expected: type[Answer], timeout_s: float) -> Answer:
+        """Whatever a renderer says that is no answer to what it was asked, it is not to be asked again: nobody knows what it would answer."""
         connection = self._held().connection
         try:
             connection.send(request)
             if not connection.poll(timeout_s):
                 raise RendererLost(f"a renderer did not answer within {timeout_s:.0f} s")
-            answer: object = connection.recv()
+            said = connection.recv_bytes(MAX_ANSWER_BYTES)
         except (EOFError, OSError) as error:
-            raise RendererLost("a renderer has ended") from error
+            raise RendererLost("a renderer has ended, or stopped in the middle of a word") from error
+        try:
+            answer: object = pickle.loads(said)
+        except Exception as error:
+            raise RendererLost("a renderer said what nobody understands") from error
         if isinstance(answer, Failed):
             raise answer.error
+        if not isinstance(answer, expected):
+            raise RendererLost(f"a renderer should have answered with {expected.__name__}, it did with {type(answer).__name__}")
         return answer
 
     def _held(self) -> Child:

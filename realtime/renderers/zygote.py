@@ -83,7 +83,11 @@ class Zygote:
     def _load_ahead(self, loads: deque[Callable[[], object]]) -> None:
         """Has a fork try the next of them, or loads it here if that went well: no user's file can take this process down."""
         if self._trial is None:
-            self._trial = _Trial(_attempt(loads[0]), time.monotonic() + TRIAL_S)
+            try:
+                self._trial = _Trial(_attempt(loads[0]), time.monotonic() + TRIAL_S)
+            except OSError as error:
+                logger.warning("nothing more is loaded in advance: no process can be made (%s)", error)
+                loads.clear()
             return
         ended, status = os.waitpid(self._trial.pid, os.WNOHANG)
         if not ended and time.monotonic() < self._trial.deadline_s:
@@ -94,7 +98,10 @@ class Zygote:
         self._trial = None
         load = loads.popleft()
         if ended and status == 0:
-            load()
+            try:
+                load()
+            except Exception:  # the file has changed since; whoever wants it will be told
+                logger.info("something could not be loaded in advance", exc_info=True)
             gc.freeze()
 
     def close(self) -> None:
@@ -115,8 +122,12 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)  # not waited for so far, so the identifier is still its own
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-    def _fork(self, size: int, connection: int, memory: int) -> int:
-        pid = os.fork()
+    def _fork(self, size: int, connection: int, memory: int) -> int | None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            logger.error("no process can be made for another renderer (%s): the machine, or this server's share of it, has too many or no memory left", error)
+            return None
         if pid:
             self._children.add(pid)
             return pid
