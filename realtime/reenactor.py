@@ -137,6 +137,7 @@ class StagedReenactor:
         fetch: finds another; raises HeadcastError where there is none of that name.
         clock: seconds, for the timings.
         output: gets the driver's motion too.
+        lend: its pictures are the renderer's own, which a later step writes to; else each is its own.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class StagedReenactor:
         fetch: Callable[[str], Wardrobe],
         clock: Callable[[], float] = time.perf_counter,
         output: MotionOutput | None = None,
+        lend: bool = False,
     ) -> None:
         self._driving = driving
         self._renderer = renderer
@@ -157,6 +159,7 @@ class StagedReenactor:
         self._mirror = False
         self._clock = clock
         self._output = output
+        self._lend = lend
 
     @property
     def avatar_id(self) -> str:
@@ -224,8 +227,9 @@ class StagedReenactor:
         return pose if lock.shut else self._puppet.apply(pose)
 
     def _render(self, params: HeadParams) -> NDArray[np.uint8]:
-        """A picture of its own: the encoder still reads the last one while the next is rendered."""
-        return self._renderer.render_i420(params, self._background, self._mirror).copy()
+        """A picture of its own, unless it may be lent: an encoder still reads the last one while the next is rendered."""
+        picture = self._renderer.render_i420(params, self._background, self._mirror)
+        return picture if self._lend else picture.copy()
 
 
 class StageFactory:
@@ -239,6 +243,7 @@ class StageFactory:
         output: gets the drivers' motion too.
         head_file: the head model that drivers are solved with; its regressor lies beside it.
         lock: which avatars are driven by their own persons only.
+        lend: the pictures of what it makes are read before the next step: they need not be copied.
     """
 
     def __init__(
@@ -250,6 +255,7 @@ class StageFactory:
         output: MotionOutput | None = None,
         head_file: Path = HEAD,
         lock: LockPolicy = LockPolicy.CONSENTED,
+        lend: bool = False,
     ) -> None:
         self._load = load
         self._default_id = default_id
@@ -258,7 +264,9 @@ class StageFactory:
         self._output = output
         self._head_file = head_file
         self._lock = lock
+        self._lend = lend
         self._head: HeadModel | None = None
+        self._landmarker: Path | None = None
 
     def warm(self) -> None:
         """Reads the head, the networks and the default avatar, and runs every stage, so that nothing is left to compile.
@@ -284,7 +292,8 @@ class StageFactory:
         from realtime.renderer import AvatarRenderer
 
         worn = self._fetch(avatar_id)
-        return StagedReenactor(self._driving(worn, door), AvatarRenderer(worn.avatar, self._size), worn, self._fetch, output=self._output)
+        renderer = AvatarRenderer(worn.avatar, self._size)
+        return StagedReenactor(self._driving(worn, door), renderer, worn, self._fetch, output=self._output, lend=self._lend)
 
     def close(self) -> None:
         """Nothing is left: every reenactor is closed by whoever drives it."""
@@ -302,7 +311,7 @@ class StageFactory:
         head = self._read_head()
         solver = SubjectSolver(head, self._mode, regressor=regressor_of(self._head_file))
         driver = Retargeter(head.expression_names, worn.rig, neck_offset=solver.neck_offset)
-        driving = Driving(FaceTracker(FaceLandmarker(installed_weights())), solver, driver, time.perf_counter, door)
+        driving = Driving(FaceTracker(FaceLandmarker(self._installed_landmarker())), solver, driver, time.perf_counter, door)
         driving.wear(worn)
         return driving
 
@@ -310,6 +319,18 @@ class StageFactory:
         if self._head is None:
             self._head = load_head(self._head_file)
         return self._head
+
+    def _installed_landmarker(self) -> Path:
+        """The face landmarker's file, verified once: every process that is forked from this one knows it too. Nothing is fetched: a running server asks nobody.
+
+        Raises:
+            MissingAsset: it was not fetched yet, or is damaged.
+        """
+        from models.weights import installed
+
+        if self._landmarker is None:
+            self._landmarker = installed(LANDMARKER)
+        return self._landmarker
 
     def _fetch(self, avatar_id: str) -> Wardrobe:
         from models.registration import Registrar
@@ -364,17 +385,6 @@ def rig_of(avatar: BakedAvatar) -> AvatarRig:
         rest=avatar.neutral(),
         neck_range=ranges.neck,
     )
-
-
-def installed_weights() -> Path:
-    """The face landmarker's file; nothing is fetched here, for a running server asks nobody.
-
-    Raises:
-        MissingAsset: it was not fetched yet, or is damaged.
-    """
-    from models.weights import installed
-
-    return installed(LANDMARKER)
 
 
 def load_avatar(path: Path) -> BakedAvatar:

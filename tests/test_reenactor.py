@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models import weights
 from models.avatar_parts import TrainedRange
 from models.driver import DriverProfile
 from models.head import HeadParams
+from models.weights import weights_folder
 from realtime.confidence import Confidence
 from realtime.driving import Driving, Wardrobe
 from realtime.errors import NotFound
+from realtime.gallery import FIRST, SHIPPED
 from realtime.packets import Calibration, DriveMode, FaceObservation, GainGroup, Motion, Tracking, VideoPacket
-from realtime.reenactor import StagedReenactor
+from realtime.reenactor import LANDMARKER, StagedReenactor, StageFactory, load_avatar
 
 PARAMS = HeadParams.neutral(2)
 
@@ -173,6 +177,27 @@ def test_a_frame_handed_out_is_never_written_to_again(reenactor: StagedReenactor
     kept = first.i420.copy()
     reenactor.step(packet())
     assert np.array_equal(first.i420, kept)
+
+
+def test_a_frame_that_is_lent_is_the_renderers_own(stages: Stages) -> None:
+    driving = Driving(stages, stages, stages, stages.clock)
+    reenactor = StagedReenactor(driving, stages, stages.fetch("ada"), stages.fetch, stages.clock, lend=True)
+    assert reenactor.step(packet()).i420 is stages.buffer
+    assert reenactor.placeholder().i420 is stages.buffer
+
+
+def test_the_landmarker_is_verified_once_for_all_that_one_factory_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[str] = []
+
+    def verify(name: str) -> Path:
+        verified.append(name)
+        return weights_folder() / name
+
+    monkeypatch.setattr(weights, "installed", verify)
+    factory = StageFactory(lambda name: load_avatar(SHIPPED / f"{name}.avatar"), FIRST, 64)
+    factory.driving(FIRST)
+    factory.driving(FIRST)
+    assert verified == [LANDMARKER]
 
 
 def test_the_placeholder_needs_no_frame(stages: Stages, reenactor: StagedReenactor) -> None:

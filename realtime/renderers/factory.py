@@ -181,5 +181,5 @@ def stages(settings: StageSettings) -> Stages:
 
     caught = _Caught()
     output = caught if settings.with_motion else None
-    factory = StageFactory(load, settings.avatar_id, settings.size, settings.drive, output, settings.head, settings.lock)
+    factory = StageFactory(load, settings.avatar_id, settings.size, settings.drive, output, settings.head, settings.lock, lend=True)
     return Stages(factory, paths, caught, deque(partial(load, avatar_id) for avatar_id, _ in settings.others))

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from models.head import HeadModel
 from models.landmarker import COEFFICIENT_NAMES, FaceLandmarker, LandmarkResult
+from models.weights import installed
 from realtime.gallery import SHIPPED
-from realtime.reenactor import installed_weights, load_avatar, rig_of
+from realtime.reenactor import LANDMARKER, load_avatar, rig_of
 from realtime.regression import ParameterSolver
 from realtime.renderer import AvatarRenderer
 from realtime.retarget import Retargeter
@@ -70,7 +71,7 @@ class Signals:
 
 def read(frames: Iterable[Image], time_s: Double) -> Signals:
     """Each picture on its own, without any memory of the last."""
-    landmarker, rows = FaceLandmarker(installed_weights(), 1), []
+    landmarker, rows = FaceLandmarker(installed(LANDMARKER), 1), []
     for frame in frames:
         result = landmarker.detect_and_landmark(frame)
         rows.append(np.full(len(SIGNALS), np.nan) if result is None else _signals(result))

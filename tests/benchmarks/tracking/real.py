@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from models.head import HeadModel, HeadParams, load_head
 from models.landmarker import FaceLandmarker
+from models.weights import installed
 from realtime.gallery import FIRST, SHIPPED
 from realtime.one_euro import OneEuroFilter, OneEuroSettings
 from realtime.packets import FaceObservation, VideoPacket
-from realtime.reenactor import HEAD, installed_weights, load_avatar, regressor_of, rig_of
+from realtime.reenactor import HEAD, LANDMARKER, load_avatar, regressor_of, rig_of
 from realtime.regression import ParameterSolver
 from realtime.retarget import TAIL, Retargeter, RetargetSettings
 from realtime.smoothing import Smoothing
@@ -56,7 +57,7 @@ def present(limit: int | None = None) -> dict[str, tuple[list[Image], float]]:
 
 
 def follow(head: HeadModel, frames: list[Image], fps: float) -> Followed:
-    tracker, solver = FaceTracker(FaceLandmarker(installed_weights(), 1)), ParameterSolver(head, regressor=regressor_of(HEAD))
+    tracker, solver = FaceTracker(FaceLandmarker(installed(LANDMARKER), 1)), ParameterSolver(head, regressor=regressor_of(HEAD))
     done = Followed([], [], [], [], {"track": [], "solve": []})
     for index, frame in enumerate(frames):
         packet = VideoPacket(frame, index / fps, index / fps)

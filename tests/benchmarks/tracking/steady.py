@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from models.head import HeadModel, HeadParams, load_head
 from models.landmarker import FaceLandmarker
 from models.solving.landmark_model import landmark_model
+from models.weights import installed
 from realtime.gallery import FIRST, SHIPPED
 from realtime.one_euro import OneEuroSettings
 from realtime.packets import VideoPacket
-from realtime.reenactor import HEAD, installed_weights, load_avatar, regressor_of, rig_of
+from realtime.reenactor import HEAD, LANDMARKER, load_avatar, regressor_of, rig_of
 from realtime.regression import ParameterSolver
 from realtime.retarget import Retargeter, RetargetSettings
 from realtime.smoothing import Smoothing
@@ -51,7 +52,7 @@ def jitter(frame: Image, count: int, seed: int = 0) -> dict[str, float]:
     `frame_to_frame` is the mean way from one frame to the next, `wander` the mean distance from the mean place.
     """
     head = load_head(HEAD)
-    tracker, solver = FaceTracker(FaceLandmarker(installed_weights(), 1)), ParameterSolver(head, regressor=regressor_of(HEAD))
+    tracker, solver = FaceTracker(FaceLandmarker(installed(LANDMARKER), 1)), ParameterSolver(head, regressor=regressor_of(HEAD))
     avatar = load_avatar(SHIPPED / f"{FIRST}.avatar")
     ways = {name: Retargeter(head.expression_names, rig_of(avatar), each, solver.neck_offset) for name, each in (("", None), ("_unfiltered", raw_settings()))}
     marks, person = Marks.of(head, landmark_model(head, 0).indices), resting_face(head, person_of(FIRST))
