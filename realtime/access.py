@@ -17,7 +17,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import MutableMapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Person:
     role: Role
     known: bool = True
     """By a token; False: one of those who need none."""
+    token: str = field(default="", repr=False)
+    """Its digest, which `People.again` takes."""
 
 
 EVERYBODY = Person("everybody", Role.OWNER, known=False)
@@ -177,7 +179,7 @@ class People:
         found = None
         for user in (*self._users, *self._owner):
             if hmac.compare_digest(user.sha256, presented):
-                found = Person(user.name, user.role)
+                found = Person(user.name, user.role, token=user.sha256)
         return found
 
     def _refresh(self) -> None:

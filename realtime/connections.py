@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections import Counter
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from realtime.hosts import address_of
+from realtime.rates import client_of
 from realtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -25,7 +28,9 @@ logger = logging.getLogger(__name__)
 IDLE_S = 30.0
 """A connection that is neither asking nor being answered for so long is let go."""
 MOST_IDLE = 64
-"""Of one address; of more, those that idle longest are let go at once. A browser opens six."""
+"""Of one address (IPv6: one /64); of more, those that idle longest are let go at once. A browser opens six."""
+UNREAD_S = 60.0
+"""Whoever takes nothing of an answer for so long is let go (TCP_USER_TIMEOUT, RFC 5482; Linux only)."""
 LOOK_EVERY_S = 1.0
 MOST_DESCRIPTORS = 65_536
 _BUSY = "_request_in_progress"
@@ -60,6 +65,7 @@ class GuardedRunner(web.AppRunner):
 
     async def _note(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         self._busy_s[request.protocol] = time.monotonic()
+        _drop_if_unread(request.protocol)
 
     def let_go(self, now_s: float) -> int:
         """Closes what idles for too long, or is one of too many; how many."""
@@ -78,7 +84,15 @@ class GuardedRunner(web.AppRunner):
 
 def _address(connection: RequestHandler) -> str:
     peer = connection.transport.get_extra_info("peername") if connection.transport is not None else None
-    return str(peer[0]) if peer else ""
+    return client_of(address_of(str(peer[0]) if peer else None))
+
+
+def _drop_if_unread(connection: RequestHandler) -> None:
+    """Has the system end the connection when what was sent is not taken: neither aiohttp nor asyncio ever gives up."""
+    held = connection.transport.get_extra_info("socket") if connection.transport is not None else None
+    if held is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            held.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * UNREAD_S))
 
 
 def allow_descriptors() -> None:

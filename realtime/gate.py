@@ -23,6 +23,7 @@ from realtime.access import EVERYBODY, People, Person, Role
 from realtime.bodies import json_object
 from realtime.config import LOOPBACK_HOSTS, ServerConfig
 from realtime.errors import BadRequest, Forbidden, MisdirectedRequest, RoleLacking, TooManyRequests, Unauthorized
+from realtime.guests import Guests, Stay
 from realtime.headers import add_security_headers
 from realtime.hosts import Hosts, Passed, normal_origin, passed_on
 from realtime.logins import LIFETIME_S, Logins
@@ -39,6 +40,7 @@ CORS_METHODS = "GET, POST, PATCH, DELETE"
 CORS_HEADERS = "Authorization, Avatar-Keys, Content-Type, If-Match, If-None-Match"
 CORS_SECONDS = "600"
 PERSON = web.RequestKey("person", Person)
+GUESTS = web.AppKey("guests", Guests)
 _LOGIN = web.RequestKey("login", str)
 """The secret of the login that was used."""
 _PASSED = web.RequestKey("passed", Passed)
@@ -49,6 +51,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def person_of(request: web.Request) -> Person:
     """Who asks, once the gate has let them in."""
     return request[PERSON]
+
+
+def opened(request: web.Request, stay: Stay) -> None:
+    """Ties what a request opened to who asked for it: it ends when they may enter no more."""
+    request.app[GUESTS].add(person_of(request), stay)
 
 
 class Gate:
@@ -64,6 +71,7 @@ class Gate:
         self._hosts = Hosts.of(config)
         self._people = People(config.token, config.users)
         self._logins = Logins(self._people)
+        self.guests = Guests(self._people)
         self._back_off = BackOff()
         for warning in _openings(config):
             logger.warning(warning)

@@ -10,6 +10,8 @@ from realtime.access import People, Person, digest, new_token
 LIFETIME_S = 7 * 24 * 3600
 MAX_LOGINS = 1024
 """Of more, the oldest end."""
+MOST_OF_ONE = 32
+"""With one token: whoever signs in again and again ends nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class Logins:
     def open(self, token: str, now_s: float) -> str:
         """A new one's secret. `token`: the digest that `People.identify` gave."""
         secret = new_token()
+        own = [key for key, login in self._logins.items() if login.token == token]
+        if len(own) >= MOST_OF_ONE:
+            del self._logins[own[0]]
         self._logins[digest(secret)] = _Login(token, now_s + LIFETIME_S)
         while len(self._logins) > self._capacity:
             self._logins.popitem(last=False)

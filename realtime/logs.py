@@ -125,9 +125,11 @@ class JsonLines(logging.Formatter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line is worth one. aiohttp has a traceback for each request that is no HTTP; whoever sends many would fill the disk with them."""
-    kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or kind.__module__ != "aiohttp.http_exceptions"
+    """Whether a line is worth one. aiohttp has a traceback for each request that is no HTTP, and for each file that a client asked for and did not wait for;
+    whoever sends many would fill the disk with them."""
+    kind, error = record.exc_info[:2] if record.exc_info else (None, None)
+    gone = kind is RuntimeError and str(error) == "Transport is closing"
+    return not gone and (kind is None or kind.__module__ != "aiohttp.http_exceptions")
 
 
 def set_up_logging(config: ServerConfig) -> None:

@@ -18,7 +18,7 @@ from realtime.credentials_http import CredentialsHttp
 from realtime.errors import BadRequest, Forbidden, HeadcastError, NotFound, PayloadTooLarge
 from realtime.exports import export
 from realtime.gallery import SHIPPED, Entry, Gallery
-from realtime.gate import Gate, person_of
+from realtime.gate import GUESTS, Gate, opened, person_of
 from realtime.health_http import HealthHttp, counting
 from realtime.lapses import Lapses
 from realtime.qr import qr_svg
@@ -70,6 +70,7 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
     application[GALLERY] = gallery
     application[PAGE] = page.resolve()
     application[EXPORTING] = asyncio.Lock()
+    application[GUESTS] = gate.guests
     application.on_response_prepare.append(gate.complete)
     if studio is not None:
         application[STUDIO] = studio
@@ -78,6 +79,8 @@ def build_application(sessions: Sessions, gallery: Gallery[Any], page: Path, stu
     if lapses is not None:
         application.on_startup.append(lambda _: lapses.start())
         application.on_shutdown.append(lambda _: lapses.aclose())
+    application.on_startup.append(lambda _: gate.guests.start())
+    application.on_shutdown.append(lambda _: gate.guests.aclose())
     application.on_startup.append(lambda _: watch.start())
     application.on_shutdown.append(lambda _: watch.aclose())
     application.add_routes(
@@ -169,6 +172,7 @@ async def _offer(request: web.Request) -> web.Response:
     gallery = request.app[GALLERY]
     avatar_id = gallery.entry(offer.avatar).id if offer.avatar is not None else gallery.default_id
     session, answer = await request.app[SESSIONS].open(offer.sdp, avatar_id, offer.name or offer.replaces, name=offer.name, role=person_of(request).role)
+    opened(request, session)
     response = _json({"sdp": answer, "type": "answer", "session_id": session.id})
     response.etag = session.trickle.etag
     return response

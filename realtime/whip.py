@@ -20,7 +20,7 @@ from realtime.access import Role
 from realtime.bodies import utf8_text
 from realtime.errors import BadRequest, PreconditionFailed, PreconditionRequired, Unprocessable, UnsupportedMediaType
 from realtime.gallery import Gallery
-from realtime.gate import person_of
+from realtime.gate import opened, person_of
 from realtime.looks import Look, read_look
 from realtime.rtc.ice_servers import link_headers
 from realtime.rtc.negotiation import Direction
@@ -76,6 +76,7 @@ class WhipWhep:
         avatar_id = self._gallery.entry(request.match_info["avatar"]).id
         look = self._look(request)
         session, answer = await self._sessions.open(sdp, avatar_id, name, Direction.RECEIVE, name, person_of(request).role)
+        opened(request, session)
         session.wear(look)
         return self._created(answer, f"/sessions/{session.id}", session.trickle)
 
@@ -84,6 +85,7 @@ class WhipWhep:
         session = self._sessions.get(request.match_info["session"])
         look = self._look(request)
         viewer, answer = await session.audience.admit(sdp)
+        opened(request, viewer)
         if person_of(request).role.covers(Role.PUPPETEER):
             session.wear(look)
         return self._created(answer, f"/sessions/{session.id}/viewers/{viewer.id}", viewer.trickle)

@@ -26,7 +26,7 @@ from realtime.access import (
     write_users,
 )
 from realtime.access import main as command
-from realtime.logins import LIFETIME_S, Logins
+from realtime.logins import LIFETIME_S, MAX_LOGINS, MOST_OF_ONE, Logins
 from tests.serving import ROOT
 
 OWNER, ANNA = new_token(), new_token()
@@ -147,6 +147,15 @@ def test_logins_take_no_more_memory_than_they_may(users: Path) -> None:
     secrets = [logins.open(digest(ANNA), 0.0) for _ in range(5)]
     assert [logins.person(secret, 1.0) is not None for secret in secrets] == [False, False, True, True, True]
     assert not any(secret in repr(vars(logins)) for secret in secrets), "only hashes are kept"
+
+
+def test_who_signs_in_again_and_again_ends_nobody_elses_login(users: Path) -> None:
+    logins = Logins(People(digest(OWNER), users))
+    owners = logins.open(digest(OWNER), 0.0)
+    own = [logins.open(digest(ANNA), 0.0) for _ in range(MAX_LOGINS + 1)]
+    assert logins.person(owners, 1.0) is not None
+    assert [logins.person(secret, 1.0) is not None for secret in own].count(True) == MOST_OF_ONE
+    assert logins.person(own[-1], 1.0) is not None
 
 
 def test_the_command(users: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,8 +47,8 @@ ONLY_IN = {
     "pytorch3d": {"models/raster/pytorch3d.py"},
 }
 MAY_USE_ASYNCIO = {
-    "bodies.py", "connections.py", "credentials_http.py", "fanout.py", "lapses.py", "listener.py", "session.py", "sessions.py", "signaling.py", "tasks.py",
-    "tracks.py", "viewer.py", "watch.py",
+    "bodies.py", "connections.py", "credentials_http.py", "fanout.py", "guests.py", "lapses.py", "listener.py", "session.py", "sessions.py", "signaling.py",
+    "tasks.py", "tracks.py", "viewer.py", "watch.py",
 }  # fmt: skip
 LADDER = ("signaling", "whip", "session", "viewer", "fanout", "tracks", "worker", "seat", "reenactor")
 STAGES = {"tracking", "regression", "retarget", "renderer", "vmc"}

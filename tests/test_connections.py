@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,9 +36,12 @@ async def serving() -> AsyncIterator[tuple[GuardedRunner, int]]:
         await response.write_eof()
         return response
 
+    async def large(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(1 << 25))
+
     application = web.Application()
     application[DONE] = asyncio.Event()
-    application.add_routes([web.get("/quick", quick), web.get("/slow", slow)])
+    application.add_routes([web.get("/quick", quick), web.get("/slow", slow), web.get("/large", large)])
     runner = GuardedRunner(application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -107,6 +111,30 @@ async def test_of_one_address_only_so_many_idle() -> None:
         assert runner.let_go(time.monotonic()) == 40
         for _, writer in streams:
             writer.close()
+
+
+async def test_addresses_of_one_household_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as (runner, port):
+        streams = await connected(port, MOST_IDLE + 40)
+        assert runner.server is not None
+        await until(lambda: len(runner.server.connections) == len(streams))  # type: ignore[union-attr]
+        for number, connection in enumerate(runner.server.connections):
+            monkeypatch.setitem(connection.transport._extra, "peername", (f"2001:db8::{number + 1:x}", 1, 0, 0))  # type: ignore[union-attr]
+        assert runner.let_go(time.monotonic()) == 40
+        for _, writer in streams:
+            writer.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends what is not taken")
+async def test_who_does_not_take_an_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
+    async with serving() as (runner, port):
+        greedy = socket.create_connection(("127.0.0.1", port))
+        greedy.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert runner.server is not None
+        await until(lambda: len(runner.server.connections) == 1)  # type: ignore[union-attr]
+        await until(lambda: not runner.server.connections)  # type: ignore[union-attr]
+        greedy.close()
 
 
 async def test_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def test_requests_that_are_no_http_fill_no_log(capsys: pytest.CaptureFixture[str
     before = root.handlers[:], root.level
     try:
         set_up_logging(ServerConfig())
-        for error in (BadStatusLine("GET"), ValueError("a bug of ours")):
+        for error in (BadStatusLine("GET"), RuntimeError("Transport is closing"), ValueError("a bug of ours")):
             logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
         assert capsys.readouterr().err.count("Error handling request") == 1
     finally:
