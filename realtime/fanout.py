@@ -2,6 +2,7 @@
 
 A viewer takes encoded pictures from a small queue of its own. One that does not keep up loses pictures and goes on at a keyframe; it can slow neither the
 others nor the driver, and its network's estimates change nobody's bitrate. Without viewers nothing is encoded and only the newest picture is referred to.
+An encoder that fails costs a picture: the next one gets a new encoder. Where none works for `GIVE_UP_S` the viewers are let go.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -31,9 +33,13 @@ JOIN_INTERVAL_S = 0.05
 """As `IDLE_INTERVAL_S`, while somebody waits for a keyframe."""
 QUEUE_CAPACITY = 8
 """Pictures that wait for one viewer: a quarter of a second."""
+GIVE_UP_S = 5.0
+"""When every encoder has failed for so long, viewers learn it by their stream's end; they may come again."""
 
 MakeContext = Callable[[int, int, int], VideoCodecContext]
 """An encoder for a width and height in pixels and a bitrate in bits a second."""
+Maker = Callable[[str, bool], MakeContext]
+"""Of the encoders of a codec, told by its name in an SDP such as `VP8`, and of those that take the place of one that failed."""
 
 
 class StreamEnded(Exception):
@@ -117,15 +123,24 @@ class Broadcast:
     """One codec's encode of one session's pictures, running while anybody takes them.
 
     Args:
-        make: the encoder; asked again where the picture's size changes.
+        make: the encoder, given whether one has failed; asked again where the picture's size changes.
         bitrate: bits a second.
         on_encoded: told how many milliseconds a picture took.
+        on_failed: told of each picture that could not be encoded.
     """
 
-    def __init__(self, make: MakeContext, bitrate: int, on_encoded: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        make: Callable[[bool], MakeContext],
+        bitrate: int,
+        on_encoded: Callable[[float], None],
+        on_failed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._make = make
         self._bitrate = bitrate
         self._on_encoded = on_encoded
+        self._on_failed = on_failed
         self._clock = clock
         self._queues: set[PictureQueue] = set()
         self._gate = KeyframeGate()
@@ -133,6 +148,8 @@ class Broadcast:
         self._picture: _Picture | None = None
         self._fresh = asyncio.Event()
         self._context: VideoCodecContext | None = None
+        self._failed = False
+        self._failing_since_s: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self.encoded = 0
@@ -178,6 +195,7 @@ class Broadcast:
                 queue.close()
         finally:
             self._context = None
+            self._failing_since_s = None
             self._task = None
 
     async def _encode_next(self) -> None:
@@ -188,7 +206,12 @@ class Broadcast:
         self._fresh.clear()
         begin = self._clock()
         stamp = self._stamps.stamp(begin, picture.pts_s if fresh else None)
-        encoded = await asyncio.to_thread(self._encode, picture.i420, stamp, self._gate.due(begin))
+        try:
+            encoded = await asyncio.to_thread(self._encode, picture.i420, stamp, self._gate.due(begin))
+        except Exception as error:
+            self._replace_encoder(error)
+            return
+        self._failing_since_s = None
         end = self._clock()
         self.encoded += 1
         self._on_encoded((end - begin) * 1e3)
@@ -197,6 +220,17 @@ class Broadcast:
         if encoded.keyframe:
             self._gate.made(begin)
         self._queues -= {queue for queue in self._queues if not queue.put(encoded)}
+
+    def _replace_encoder(self, error: Exception) -> None:
+        """The next picture gets a new one, which begins with a keyframe. Raises the error where that has not helped for `GIVE_UP_S`."""
+        now = self._clock()
+        self._on_failed()
+        self._failed, self._context = True, None
+        if self._failing_since_s is None:
+            self._failing_since_s = now
+            logger.warning("the viewers' encoder failed; a new one goes on in its place: %s", error)
+        elif now - self._failing_since_s > GIVE_UP_S:
+            raise error
 
     async def _wait(self) -> bool:
         """Until there is a new picture, or it is time to send the last one again; whether it is a new one."""
@@ -210,7 +244,7 @@ class Broadcast:
     def _encode(self, i420: NDArray[np.uint8], stamp: int, force_keyframe: bool) -> EncodedPicture:
         height, width = i420.shape[0] * 2 // 3, i420.shape[1]
         if self._context is None or (self._context.width, self._context.height) != (width, height):
-            self._context = self._make(width, height, self._bitrate)
+            self._context = self._make(self._failed)(width, height, self._bitrate)
         frame = av.VideoFrame.from_numpy_buffer(i420, format="yuv420p")
         frame.pts, frame.time_base = stamp, Fraction(1, CLOCK_HZ)
         frame.pict_type = PictureType.I if force_keyframe else PictureType.NONE
@@ -222,17 +256,24 @@ class FanOut:
     """The broadcasts of one session, one a codec, each from its first viewer on.
 
     Args:
-        maker: makes the encoder of a codec, told by its name in an SDP such as `VP8`.
+        maker: makes the encoders.
         bitrate: bits a second of each.
         on_encoded: told how many milliseconds a picture took.
+        on_failed: told of each picture that could not be encoded.
     """
 
     def __init__(
-        self, maker: Callable[[str], MakeContext], bitrate: int, on_encoded: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+        self,
+        maker: Maker,
+        bitrate: int,
+        on_encoded: Callable[[float], None],
+        on_failed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._maker = maker
         self._bitrate = bitrate
         self._on_encoded = on_encoded
+        self._on_failed = on_failed
         self._clock = clock
         self._broadcasts: dict[str, Broadcast] = {}
         self._newest: _Picture | None = None
@@ -251,7 +292,8 @@ class FanOut:
     def broadcast(self, codec_name: str) -> Broadcast:
         """The one for a codec."""
         if codec_name not in self._broadcasts:
-            made = self._broadcasts[codec_name] = Broadcast(self._maker(codec_name), self._bitrate, self._on_encoded, self._clock)
+            make = partial(self._maker, codec_name)
+            made = self._broadcasts[codec_name] = Broadcast(make, self._bitrate, self._on_encoded, self._on_failed, self._clock)
             if self._newest is not None:
                 made.show(self._newest)
         return self._broadcasts[codec_name]

@@ -137,6 +137,8 @@ class SessionMetrics:
         """Pieces of work that took so long that the avatar rested meanwhile."""
         self.encoder_errors = 0
         """Frames of the driver's stream that could not be encoded."""
+        self.viewer_encoder_errors = 0
+        """Pictures of the viewers' streams that could not be encoded."""
         self.queue_age_ms = Rolling()
         self.latency_ms = Rolling()
         self._stages: dict[str, Rolling] = {}
@@ -148,6 +150,9 @@ class SessionMetrics:
 
     def encoder_failed(self) -> None:
         self.encoder_errors += 1
+
+    def viewer_encoder_failed(self) -> None:
+        self.viewer_encoder_errors += 1
 
     @property
     def stages(self) -> dict[str, Rolling]:
@@ -164,7 +169,7 @@ class SessionMetrics:
             fps_in=self.frames_in.per_second(now_s),
             fps_out=self.frames_out.per_second(now_s),
             dropped=self.dropped_in + self.dropped_above_cap + self.dropped_out,
-            errors=self.errors + self.encoder_errors,
+            errors=self.errors + self.encoder_errors + self.viewer_encoder_errors,
             stage_ms={name: values.percentiles() for name, values in self.stages.items()},
             queue_age_ms=self.queue_age_ms.percentiles(),
             latency_ms=self.latency_ms.percentiles(),
@@ -196,7 +201,7 @@ class Totals:
         self.restarts += session.restarts
         self.stalls += session.stalls
         self.dropped.update(replaced_in=session.dropped_in, above_cap=session.dropped_above_cap, replaced_out=session.dropped_out)
-        self.errors.update(avatar=session.errors, encoder=session.encoder_errors)
+        self.errors.update(avatar=session.errors, encoder=session.encoder_errors, viewer_encoder=session.viewer_encoder_errors)
         self.queue_age.merge(session.queue_age_ms.all)
         self.latency.merge(session.latency_ms.all)
         for name, values in session.stages.items():

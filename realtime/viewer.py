@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender
 from aiortc.mediastreams import MediaStreamError
@@ -21,7 +22,7 @@ from realtime.metrics import SessionMetrics
 from realtime.pacing import CLOCK_HZ
 from realtime.packets import RenderedFrame
 from realtime.rtc.candidates import Addressing, offer_addresses
-from realtime.rtc.encoder import implementation
+from realtime.rtc.encoder import implementation, spare
 from realtime.rtc.farewell import close_peer
 from realtime.rtc.ice_servers import own_configuration
 from realtime.rtc.keyframe_requests import pass_keyframe_requests
@@ -165,13 +166,14 @@ class Audience:
 
     Args:
         config: `max_viewers` and what they are sent.
-        metrics: the session's; told how long each picture took to encode.
+        metrics: the session's; told how long each picture took to encode, and of those that could not be.
     """
 
     def __init__(self, config: ServerConfig, metrics: SessionMetrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
-        self._fan_out = FanOut(self._maker, 1000 * config.bitrate, lambda milliseconds: metrics.stage("encode_viewers", milliseconds), clock)
+        on_encoded = partial(metrics.stage, "encode_viewers")
+        self._fan_out = FanOut(self._maker, 1000 * config.bitrate, on_encoded, metrics.viewer_encoder_failed, clock)
         self._viewers: dict[str, Viewer] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -218,9 +220,10 @@ class Audience:
         await asyncio.gather(*(viewer.aclose() for viewer in tuple(self._viewers.values())), *self._leaving, return_exceptions=True)
         await self._fan_out.aclose()
 
-    def _maker(self, codec_name: str) -> MakeContext:
+    def _maker(self, codec_name: str, failed: bool) -> MakeContext:
         by = implementation(self._config.encoder, codec_name)
         assert by is not None, "only codecs that can be made are negotiated"
+        by = spare(by) if failed else by
         return lambda width, height, bitrate: by.make(width, height, bitrate, bitrate)
 
     def _forget(self, viewer: Viewer, closing: asyncio.Task[None]) -> None:

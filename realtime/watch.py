@@ -125,7 +125,7 @@ class Watch:
             restarts=totals.restarts,
             stalls=totals.stalls,
             avatar_errors=totals.errors["avatar"],
-            encoder_errors=totals.errors["encoder"],
+            encoder_errors=totals.errors["encoder"] + totals.errors["viewer_encoder"],
             request_errors=self._request_errors,
             studio=self._studio_vitals.troubles,
         )

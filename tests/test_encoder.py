@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NoReturn
 
 import av
 import numpy as np
@@ -287,6 +288,40 @@ def test_a_new_size_is_encoded_at_once(name: Encoder) -> None:
     small.pts, small.time_base = 3000, Fraction(1, 90_000)
     assert made.encode(small)
     assert made.encoder.size == (64, 96)
+
+
+@BOTH
+@pytest.mark.parametrize("error", [av.FFmpegError(1, "a fake failure"), ValueError("a fake failure"), MemoryError()], ids=lambda error: type(error).__name__)
+def test_whatever_an_encoder_raises_costs_a_frame_and_no_more(name: Encoder, error: Exception) -> None:
+    made, decoder, failed = bench(name), DECODERS[IMPLEMENTATIONS[name].codec][0](), list[int]()
+    made.encoder.on_failed = lambda: failed.append(1)
+    first, second, third = frames(3)
+    decoded(name, decoder, made.encode(first))
+    made.encoder._context = Failing(error)  # type: ignore[assignment]
+    assert made.encode(second) == []
+    assert psnr(decoded(name, decoder, made.encode(third)).to_ndarray()[:SIZE], third.to_ndarray()[:SIZE]) > 33
+    assert (failed, made.encoder.keyframes) == ([1], 2)
+
+
+@dataclass
+class Failing:
+    """An encoder in the middle of a stream."""
+
+    error: Exception
+    width: int = SIZE
+    height: int = SIZE
+    bit_rate: int = 2_000_000
+
+    def encode(self, frame: av.VideoFrame) -> NoReturn:
+        raise self.error
+
+
+@BOTH
+def test_garbage_from_an_encoder_is_sent_and_nothing_ends(name: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bench(name)
+    garbage = b"\0\0\1" + bytes(range(256)) * 8 + b"\0\0\1\0\0\1\0\0\0\1"  # NAL units, two of them empty
+    monkeypatch.setattr(made.encoder, "_packets", lambda frame, now_s: [av.Packet(garbage)])
+    assert made.encode(frames(1)[0]) != []
 
 
 def test_a_frame_is_shrunk_plane_by_plane() -> None:

@@ -17,7 +17,8 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from av.video.codeccontext import VideoCodecContext
 
-from realtime.fanout import EncodedPicture, FanOut, PictureQueue, StreamEnded
+from realtime import fanout
+from realtime.fanout import EncodedPicture, FanOut, MakeContext, Maker, PictureQueue, StreamEnded
 from realtime.pacing import CLOCK_HZ
 from realtime.rtc import keyframe_requests
 from realtime.rtc.encoder import h264_context, vp8_context
@@ -35,7 +36,14 @@ def picture(number: int) -> np.ndarray:
 
 @asynccontextmanager
 async def fanning_out(makers: dict[str, Callable[[int, int, int], VideoCodecContext]] | None = None) -> AsyncIterator[FanOut]:
-    made = FanOut((makers or {"VP8": vp8_context, "H264": h264_context}).__getitem__, 1_000_000, lambda milliseconds: None)
+    known = makers or {"VP8": vp8_context, "H264": h264_context}
+    async with fanning_out_by(lambda codec, failed: known[codec]) as made:
+        yield made
+
+
+@asynccontextmanager
+async def fanning_out_by(maker: Maker, on_failed: Callable[[], None] = lambda: None) -> AsyncIterator[FanOut]:
+    made = FanOut(maker, 1_000_000, lambda milliseconds: None, on_failed)
     try:
         yield made
     finally:
@@ -181,16 +189,49 @@ async def test_another_size_is_encoded_at_once() -> None:
         assert encoded.keyframe
 
 
-async def test_an_encoder_that_fails_ends_its_viewers_and_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(width: int, height: int, bitrate: int) -> VideoCodecContext:
-        raise ValueError("no such encoder")
+def broken(width: int, height: int, bitrate: int) -> VideoCodecContext:
+    raise ValueError("no such encoder")
 
-    async with fanning_out({"VP8": broken}) as fan:
-        queue = PictureQueue(fan.broadcast("VP8"))
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_an_encoder_that_fails_is_replaced_by_its_spare_and_every_viewer_goes_on(codec: str, caplog: pytest.LogCaptureFixture) -> None:
+    stock, failures, trouble = {"VP8": vp8_context, "H264": h264_context}[codec], list[int](), [False]
+
+    def failed() -> None:
+        failures.append(1)
+        trouble[0] = len(failures) < 3
+
+    def maker(name: str, after_failure: bool) -> MakeContext:
+        return broken if trouble[0] or after_failure != bool(failures) else stock
+
+    async with fanning_out_by(maker, failed) as fan:
+        broadcast = fan.broadcast(codec)
+        queues, decoders = [PictureQueue(broadcast) for _ in range(2)], [Decoder(codec) for _ in range(2)]
+        fan.show(picture(0), 0.0)
+        await asyncio.gather(*(queue.get() for queue in queues))
+        trouble[0], broadcast._context = True, None
+        fan.show(picture(1), 1 / 30)
+        for queue, decoder in zip(queues, decoders, strict=True):
+            encoded = await queue.get()
+            assert encoded.keyframe, "the new encoder knows nothing of the old one's pictures"
+            assert decoder.numbers(encoded) == [1]
+        assert len(failures) == 3
+        assert [record.getMessage() for record in caplog.records] == ["the viewers' encoder failed; a new one goes on in its place: no such encoder"]
+
+
+async def test_when_no_encoder_works_its_viewers_are_let_go_and_may_come_again(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "GIVE_UP_S", 0.3)
+    makers: dict[str, MakeContext] = {"VP8": broken, "H264": h264_context}
+    async with fanning_out(makers) as fan:
+        queue, other = PictureQueue(fan.broadcast("VP8")), PictureQueue(fan.broadcast("H264"))
         fan.show(picture(0), 0.0)
         with pytest.raises(StreamEnded):
             await queue.get()
-        assert [record.getMessage() for record in caplog.records] == ["encoding for viewers failed; they are let go"]
+        assert [record.getMessage() for record in caplog.records][1:] == ["encoding for viewers failed; they are let go"]
+        assert (await other.get()).keyframe, "the other codec's are not"
+        await until(lambda: fan.broadcast("VP8")._task is None)
+        makers["VP8"] = vp8_context
+        assert Decoder("VP8").numbers(await PictureQueue(fan.broadcast("VP8")).get()) == [0]
 
 
 async def test_the_end_of_it_ends_waiting_viewers_and_later_ones() -> None:

@@ -78,6 +78,7 @@ def test_no_sum_of_a_server_falls_when_a_session_ends() -> None:
         session.stage("track", number)
         session.dropped_above_cap, session.errors = number, 1
         session.encoder_failed()
+        session.viewer_encoder_failed()
     before = ledger.totals(sessions)
     for session in sessions[:2]:
         ledger.end(session)
@@ -85,7 +86,7 @@ def test_no_sum_of_a_server_falls_when_a_session_ends() -> None:
     assert after.opened == before.opened == 3
     assert (after.frames_in, after.frames_out) == (before.frames_in, before.frames_out) == (3, 3)
     assert after.dropped == before.dropped == {"replaced_in": 0, "above_cap": 6, "replaced_out": 0}
-    assert after.errors == before.errors == {"avatar": 3, "encoder": 3}
+    assert after.errors == before.errors == {"avatar": 3, "encoder": 3, "viewer_encoder": 3}
     assert after.latency.counts == before.latency.counts
     assert after.stages["track"].counts == before.stages["track"].counts
     assert after.stages["track"].sum_ms == 6.0

@@ -179,6 +179,11 @@ def implementation(wanted: Encoder, codec_name: str) -> Implementation | None:
     return next((each for each in found if each.codec == codec_name), None)
 
 
+def spare(by: Implementation) -> Implementation:
+    """What goes on in the place of one that failed: x264 where that makes the codec, for a graphics card may have no more encoders."""
+    return IMPLEMENTATIONS[Encoder.X264] if by.codec == "H264" else by
+
+
 def shrunk(frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     """An I420 frame at another, even size; each plane by itself, no conversion of colours."""
     planes = [np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] for plane in frame.planes]
@@ -278,20 +283,16 @@ class AvatarEncoder:
         return self._count % self.step.every == 0
 
     def _packets(self, frame: av.VideoFrame, now_s: float) -> list[Packet[VideoStream]]:
-        """None where the encoder fails: the next frame gets a new one, for an exception would end aiortc's sender for good.
-
-        A graphics card that fails, such as for the number of its encoders, is replaced by x264.
-        """
+        """None where the encoder fails: the next frame gets a new one, or its spare; for any exception would end aiortc's sender for good."""
         stamp = frame.pts, frame.time_base
         frame.pts, frame.time_base = self._time, VIDEO_TIME_BASE
         try:
             packets = self._context_for(frame.width, frame.height, now_s).encode(frame)
-        except (av.FFmpegError, OSError) as error:
+        except Exception as error:
             self.on_failed()
             if not self._failing:
                 logger.warning("the encoder failed; x264 or a new one goes on in its place: %s", error)
-            if self._by.codec == "H264":
-                self._by = IMPLEMENTATIONS[Encoder.X264]
+            self._by = spare(self._by)
             self._failing, self._context = True, None
             return []
         finally:
@@ -347,7 +348,7 @@ class AvatarH264Encoder(AvatarEncoder, H264Encoder):
         AvatarEncoder.__init__(self, made_by, governor, highest, on_encoded, clock)
 
     def _encode_frame(self, frame: av.VideoFrame, force_keyframe: bool) -> Iterator[bytes]:
-        yield from self._split_bitstream(self._encoded(frame, force_keyframe))
+        yield from filter(None, self._split_bitstream(self._encoded(frame, force_keyframe)))  # an empty NAL unit would end aiortc's sender for good
 
 
 def use_encoder(sender: RTCRtpSender, encoder: AvatarVp8Encoder | AvatarH264Encoder) -> bool:
