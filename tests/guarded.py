@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from realtime.access import Role, digest, new_token
 from realtime.sessions import Sessions
 from realtime.signaling import build_application
+from realtime.studio.studio import Studio, StudioSettings
 from tests import fakes
 from tests.serving import ROOT
 
@@ -27,12 +28,14 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def guarded(users: Path | None = None, **changes: Any) -> AsyncIterator[Client]:
-    """A client of a server with an owner's token, which keeps cookies as a browser does."""
+async def guarded(users: Path | None = None, studio: StudioSettings | None = None, **changes: Any) -> AsyncIterator[Client]:
+    """A client of a server with an owner's token, which keeps cookies as a browser does; with a studio, if its settings are given."""
     config = fakes.config(**({"size": 128, "token": digest(OWNER), "users": users} | changes))
     worker = fakes.started_worker(fakes.FakeFactory(128))
     sessions = Sessions(config, worker)
-    server = TestServer(build_application(sessions, fakes.gallery("ada", "bo"), ROOT / "web"))
+    gallery = fakes.gallery("ada", "bo")
+    made = None if studio is None else Studio(studio, gallery, lambda gone, why: None)
+    server = TestServer(build_application(sessions, gallery, ROOT / "web", made))
     try:
         async with TestClient(server, cookie_jar=CookieJar(unsafe=True)) as client:
             yield client
