@@ -233,6 +233,7 @@ export const RECORD = {
     SecurityError: 'The microphone is not allowed: allow it at the address bar, or record without sound',
     NotFoundError: 'No microphone found: plug one in, or record without sound',
     NotReadableError: 'Another program holds the microphone: close that one, or record without sound',
+    TimeoutError: 'The browser begins no sound: turn on a loudspeaker or headphones, or record without sound',
     NotSupportedError: 'This browser cannot record the avatar’s video: try another one',
   },
 };

@@ -13,6 +13,7 @@ const FORMATS = [
   { video: 'video/mp4', sound: '', suffix: 'mp4' },
 ];
 const PIECE_MS = 1000;
+const SOUND_START_MS = 3000;
 const VIDEO_BPS = 4_000_000;
 const SOUND_BPS = 128_000;
 /** It is all kept in memory until it is saved. */
@@ -35,11 +36,17 @@ export class DelayedMicrophone {
     this.track = out.stream.getAudioTracks()[0];
   }
 
-  /** @param {number} delayMs @throws {DOMException} it is not allowed, or there is none */
+  /** @param {number} delayMs @throws {DOMException} it is not allowed, there is none, or no sound goes through this browser */
   static async open(delayMs) {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: true, autoGainControl: true }, video: false });
     const context = new AudioContext();
-    await context.resume();
+    try {
+      await running(context);
+    } catch (error) {
+      for (const track of stream.getTracks()) track.stop();
+      context.close().catch(() => {});
+      throw error;
+    }
     const delay = context.createDelay(5);
     const out = context.createMediaStreamDestination();
     context.createMediaStreamSource(stream).connect(delay).connect(out);
@@ -63,6 +70,12 @@ export class DelayedMicrophone {
     const own = /** @type {{latency?: number}} */ (this.stream.getAudioTracks()[0].getSettings()).latency ?? 0;
     return Math.min(Math.max(delayMs / 1000 - own, 0), 5);
   }
+}
+
+/** Browsers without a device for sound may wait for one for ever. @param {AudioContext} context @throws {DOMException} it does not begin */
+function running(context) {
+  const late = new Promise((_, reject) => setTimeout(() => reject(new DOMException('no sound begins', 'TimeoutError')), SOUND_START_MS));
+  return Promise.race([context.resume(), late]);
 }
 
 /** One recording. */

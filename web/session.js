@@ -45,6 +45,11 @@ export class LiveSession {
   /** @type {Promise<void>|undefined} the end of the session before, whose name the next one takes */
   #leaving;
   #retry = () => {};
+  /** Sources are asked for in this order; one that was asked for later than what is taken is still wanted. */
+  #asked = 0;
+  #taken = 0;
+  /** @type {Map<number, () => void>} those that wait for a source, by its number */
+  #waiting = new Map();
   /** @type {Source} what moves the avatar */
   source = 'camera';
 
@@ -74,7 +79,8 @@ export class LiveSession {
     this.#paused = false;
     this.events.dispatch({ type: 'start' });
     try {
-      await this.#openSource(run.signal);
+      await this.#openSource(this.source, run.signal);
+      run.signal.throwIfAborted();
       await this.#stayConnected(run.signal);
     } catch (error) {
       if (run.signal.aborted) return;
@@ -124,12 +130,7 @@ export class LiveSession {
   async use(source) {
     const run = this.#run;
     const before = this.source;
-    if (run) {
-      const stream = await this.#open(source);
-      if (run.signal.aborted) return closeCamera(stream);
-      closeCamera(this.#stream);
-      this.#take(stream);
-    }
+    if (run && !(await this.#openSource(source, run.signal))) return;
     if (before === 'file' && source !== 'file') this.file.close();
     this.source = source;
     if (!this.#connection?.sessionId) return; // one that is being made finds it so
@@ -143,7 +144,8 @@ export class LiveSession {
     if (!run || !this.#stream || this.source !== 'camera') return;
     try {
       closeCamera(this.#stream);
-      await this.#openSource(run.signal);
+      await this.#openSource('camera', run.signal);
+      run.signal.throwIfAborted();
       await this.#connection?.replaceTrack(this.#track);
     } catch (error) {
       if (run.signal.aborted) return;
@@ -163,14 +165,42 @@ export class LiveSession {
     return source === 'file' ? this.file.open() : null;
   }
 
-  /** @param {AbortSignal} signal */
-  async #openSource(signal) {
-    const stream = await this.#open(this.source);
-    if (signal.aborted) {
-      closeCamera(stream);
-      signal.throwIfAborted();
+  /**
+   * Open a source and send it, unless one that was chosen later is there first: a browser's question may stay open for long, and cannot be taken back.
+   *
+   * @param {Source} source @param {AbortSignal} signal
+   * @returns {Promise<boolean>} whether it is sent
+   * @throws {CameraError} it cannot be opened, and nothing else was chosen meanwhile
+   */
+  async #openSource(source, signal) {
+    const turn = ++this.#asked;
+    const opened = this.#open(source).then(
+      (stream) => this.#offer(stream, turn, signal),
+      (error) => {
+        if (turn > this.#taken && !signal.aborted) throw error;
+        return false;
+      },
+    );
+    /** @type {Promise<boolean>} */
+    const overtaken = new Promise((resolve) => this.#waiting.set(turn, () => resolve(false)));
+    try {
+      return await Promise.race([opened, overtaken]);
+    } finally {
+      this.#waiting.delete(turn);
     }
+  }
+
+  /** @param {MediaStream|null} stream @param {number} turn @param {AbortSignal} signal @returns {boolean} whether it is the newest, and is taken */
+  #offer(stream, turn, signal) {
+    if (signal.aborted || turn < this.#taken) {
+      closeCamera(stream);
+      return false;
+    }
+    closeCamera(this.#stream);
+    this.#taken = turn;
     this.#take(stream);
+    for (const [earlier, giveUp] of this.#waiting) if (earlier < turn) giveUp();
+    return true;
   }
 
   /** @param {MediaStream|null} stream */

@@ -90,6 +90,21 @@ def test_without_sound_no_microphone_is_asked_for(make_browser: MakeBrowser, ser
         assert headcast.complaints == []
 
 
+def test_a_browser_that_begins_no_sound_lets_one_record_without(headcast: Headcast, tmp_path: Path) -> None:
+    headcast.page.add_init_script("AudioContext.prototype.resume = () => new Promise(() => {});")
+    headcast.open()
+    headcast.page.click("#sources label:has([value=sliders])")
+    headcast.start()
+    headcast.wait_phase("live")
+    headcast.wait_picture()
+    headcast.press("r")
+    headcast.page.wait_for_selector("#toast:has-text('begins no sound')")
+    for box in ("#record-sound", "#record-signed"):
+        headcast.page.uncheck(box)
+    headcast.page.locator("#record").focus()
+    assert len(read_recording(take(headcast, tmp_path, 1.0)).audio_s) == 0
+
+
 def test_stopping_the_session_saves_what_was_recorded(headcast: Headcast, tmp_path: Path) -> None:
     headcast.go_live()
     headcast.press("r")

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 REFUSE = "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('{message}', '{name}'); }};"
+ASK = """
+window.answered = [];
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  await new Promise((resolve) => (window.allow = resolve));
+  const stream = await open(wanted);
+  window.answered.push(stream.getVideoTracks()[0]);
+  return stream;
+};
+"""
 
 
 def test_face_lost_and_found(make_browser: MakeBrowser, leaving_camera: Path, server: ServerProcess, artefacts: Path) -> None:
@@ -151,6 +161,20 @@ def test_camera_unplugged(headcast: Headcast, server: ServerProcess) -> None:
     eventually(lambda: server.sessions() == 0, "the session to end")
     headcast.page.click("#message-action")
     headcast.wait_phase("live")
+
+
+def test_a_question_about_the_camera_that_is_answered_late_takes_nothing_over(headcast: Headcast) -> None:
+    headcast.page.add_init_script(ASK)
+    headcast.open().start()
+    eventually(lambda: headcast.page.evaluate("Boolean(window.allow)"), "the question")
+    headcast.page.click("#sources label:has([value=sliders])")
+    headcast.wait_phase("live")
+    headcast.wait_data("source", "sliders")
+    headcast.page.evaluate("window.allow()")
+    eventually(lambda: headcast.page.evaluate("window.answered[0]?.readyState === 'ended'"), "the camera to be let go")
+    assert headcast.page.get_attribute("body", "data-camera") is None
+    assert headcast.page.get_attribute("body", "data-phase") == "live"
+    assert headcast.complaints == []
 
 
 def test_one_may_try_at_once(headcast: Headcast) -> None:
