@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from realtime.access import Role
 from realtime.config import Codec, ServerConfig
 from realtime.errors import NotFound, ServerFull
+from realtime.memory import give_back
 from realtime.metrics import Ledger, Totals
 from realtime.rtc.candidates import warn_of_few_ports
 from realtime.rtc.ice_servers import IceServers, configured_servers
@@ -20,6 +21,9 @@ from realtime.session import RETRY_AFTER_S, Session
 from realtime.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+TIDY_AFTER_S = 5.0
+"""After a session has ended: its threads and sockets are gone by then, and of many that end together one tidying serves all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Sessions:
         self._worker = worker
         self._sessions: dict[str, Session] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._tidying: asyncio.TimerHandle | None = None
         self._closed = False
         self._ledger = Ledger()
 
@@ -139,9 +144,20 @@ class Sessions:
         """Closes every session and waits for those that are closing already; none is opened afterwards."""
         self._closed = True
         await asyncio.gather(*(session.aclose() for session in tuple(self._sessions.values())), *self._leaving, return_exceptions=True)
+        if self._tidying is not None:
+            self._tidying.cancel()
 
     def _forget(self, session: Session, closing: asyncio.Task[None]) -> None:
         self._sessions.pop(session.id, None)
         self._ledger.end(session.metrics)
         self._leaving.add(closing)
-        closing.add_done_callback(self._leaving.discard)
+        closing.add_done_callback(self._left)
+
+    def _left(self, closing: asyncio.Task[None]) -> None:
+        self._leaving.discard(closing)
+        if self._tidying is None and not self._closed:
+            self._tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, self._tidy)
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        asyncio.get_running_loop().run_in_executor(None, give_back)
