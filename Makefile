@@ -23,8 +23,9 @@ install-neural: $(STAMPS)/neural $(STAMPS)/all-weights ## as install-train, with
 weights: $(STAMPS)/all-weights ## fetch all network weights, verified by hash
 
 test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn $(STAMPS)/strace $(STAMPS)/gltf ## install what tests need and run them all
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone' -n auto --maxprocesses 4 --dist loadfile; shared=$$?; \
-	HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 HEADCAST_REQUIRE_STRACE=1 $(BIN)/python -m pytest -m alone && exit $$shared
+	@export HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 HEADCAST_REQUIRE_STRACE=1; \
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone' -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder; shared=$$?; \
+	$(BIN)/python -m pytest -m alone && exit $$shared
 
 lint: $(STAMPS)/test ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy .

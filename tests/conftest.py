@@ -12,11 +12,14 @@ import pytest
 from models.consent.keys import VARIABLE
 
 ALONE_FOLDERS = {"e2e", "faults", "leaks"}
-ALONE_MODULES = {"asyncio", "psutil", "signal", "subprocess", "threading", "time"}
+ALONE_MODULES = {"asyncio", "psutil", "signal", "threading", "time"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as `alone` what another test beside it could disturb: whatever runs on an event loop, or is in a module that knows clocks, threads or processes."""
+    """Marks as `alone` what another test beside it could disturb: whatever runs on an event loop, or is in a module that knows clocks, threads or signals.
+
+    A module that only waits for a process to end is none of them. Those marked `beside` come first: the long ones, left to the end, would idle a worker.
+    """
     for item in items:
         function, module = getattr(item, "function", None), getattr(item, "module", None)
         folder = item.path.parent.name
@@ -24,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if folder in ALONE_FOLDERS or inspect.iscoroutinefunction(function) or ALONE_MODULES & vars(module).keys():
             item.add_marker("alone")
+    items.sort(key=lambda item: item.get_closest_marker("beside") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,6 +37,8 @@ from models.watermark.files import look
 from realtime.renderer import AvatarRenderer
 from tests.benchmarks.render import motion
 
+pytestmark = pytest.mark.beside
+
 Picture = NDArray[np.uint8]
 MARA = Path(__file__).parents[1] / "assets" / "avatars" / "mara.avatar"
 SIZE, FRAMES, RATE = 256, 60, 30

@@ -30,6 +30,8 @@ from tests.test_exports import TODAY
 from tests.test_signaling import problem_of
 from tests.tiny_avatar import tiny_avatar
 
+pytestmark = pytest.mark.beside
+
 __all__ = ["frames"]
 Frames = Any
 COPIES = (sys.executable, "-c", "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)")

@@ -26,6 +26,8 @@ from tests.studios import holding, studio_client
 from tests.test_signaling import problem_of
 from tests.tiny_avatar import NAMES, tiny_avatar
 
+pytestmark = pytest.mark.beside
+
 AiohttpClient = Callable[[web.Application], Awaitable[TestClient[Any, Any]]]
 TODAY = date(2026, 6, 1)
 WRITES_ITS_ARGUMENT = (sys.executable, "-c", "import sys; open(sys.argv[3], 'w').write(sys.argv[1])")

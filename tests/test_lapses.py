@@ -24,6 +24,8 @@ from tests.fakes import FakeFactory
 from tests.peers import calling, house, until
 from tests.tiny_avatar import tiny_avatar
 
+pytestmark = pytest.mark.beside
+
 
 class Day:
     """A calendar that a test turns."""

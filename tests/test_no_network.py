@@ -23,6 +23,8 @@ from tests.processes import server_process
 from tests.serving import ROOT, client
 from tests.watched import MARK, own_addresses, stays_here
 
+pytestmark = pytest.mark.beside
+
 WATCHED = ("-m", "tests.watched", "tests.fake_server", "--size", "256")
 WATCHED_REAL = ("-m", "tests.watched", "server", "--size", "256")
 LONELY = ("unshare", "--map-root-user", "--net", "sh", "-c")

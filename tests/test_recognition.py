@@ -28,6 +28,8 @@ from tests.consents import agreed
 from tests.faces import moving_portrait
 from tests.test_face_embedding import mara
 
+pytestmark = pytest.mark.beside
+
 __all__ = ["mara"]
 Image = NDArray[np.uint8]
 ANNA, BEN = cast(BakedAvatar, "anna"), cast(BakedAvatar, "ben")

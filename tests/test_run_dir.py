@@ -20,6 +20,8 @@ from training.progress import Progress
 from training.run_dir import RUN_FILE, RunDir
 from training.stages import STAGES, Options
 
+pytestmark = pytest.mark.beside
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -19,9 +19,14 @@ from realtime.gallery import SHIPPED
 from realtime.studio import disk, trainer, uploads
 from realtime.studio.jobs import Progress
 from realtime.studio.studio import DATABASE
+from tests.peers import until
 from tests.studios import ANNA, CLIP, StudioClient, answer, refusal, studio_client
 
+pytestmark = pytest.mark.beside
+
 UNKNOWN = "A" * 22
+KILLED_S = 10.0
+"""In which whoever was killed is gone: the system ends a process when its turn comes, late on a busy machine. By itself it would go on for a minute."""
 
 
 @pytest.fixture
@@ -282,7 +287,7 @@ async def test_cancelling_kills_the_whole_group(studio: StudioClient) -> None:
     assert len(alive(pid)) == 2
     cancelled = await answer(await studio.http.post(f"/studio/jobs/{job['id']}/cancel"))
     assert cancelled["state"] == "cancelled"
-    assert not alive(pid)
+    await until(lambda: not alive(pid), KILLED_S)
     assert await answer(await studio.http.post(f"/studio/jobs/{job['id']}/cancel")), "twice does no harm"
 
 
@@ -327,7 +332,7 @@ async def test_after_a_stop_the_job_goes_on(tmp_path: Path) -> None:
         waiting = await studio.begin(b"good", name="Later")
         await studio.until(f"/studio/jobs/{job['id']}", lambda now: bool(now["previews"]))
     pid = int((tmp_path / "studio" / "runs" / job["id"] / "Anna B" / "started").read_text())
-    assert not alive(pid)
+    await until(lambda: not alive(pid), KILLED_S)
     (tmp_path / "studio" / "go").touch()
     async with studio_client(tmp_path) as studio:
         assert (await studio.job(job, "done"))["avatar"] == "Anna-B"

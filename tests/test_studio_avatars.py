@@ -19,6 +19,8 @@ from tests.consents import agreed, write_signed
 from tests.studios import StudioClient, answer, holding, refusal, studio_client
 from tests.tiny_avatar import tiny_avatar
 
+pytestmark = pytest.mark.beside
+
 UNKNOWN = "A" * 22
 
 

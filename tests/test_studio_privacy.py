@@ -23,6 +23,8 @@ from realtime.studio.store import Store
 from realtime.studio.uploads import FORGOTTEN_S
 from tests.studios import ANNA, StudioClient, answer, studio_client
 
+pytestmark = pytest.mark.beside
+
 PERSON, FILE = "Wilhelmina Przybylska-Oyelaran", "wilhelmina on her birthday.mp4"
 WISH = {**ANNA, "name": "Wilhelmina P", "subject": PERSON, "granted_by": PERSON, "keep_video": False}
 TOLD = ("Wilhelmina", "wilhelmina", "Przybylska", "birthday")

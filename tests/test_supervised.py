@@ -17,6 +17,8 @@ from tests.clips import talking_head, write_sound, write_video
 from training.__main__ import BAD_INPUT, DONE, FAILED, main
 from training.supervised import STEPS, JsonProgress
 
+pytestmark = pytest.mark.beside
+
 ROOT = Path(__file__).resolve().parents[1]
 OUTLIVING = """
 import os, subprocess, sys, time
