@@ -25,7 +25,7 @@ from realtime.config import LOOPBACK_HOSTS, ServerConfig
 from realtime.errors import BadRequest, Forbidden, MisdirectedRequest, RoleLacking, TooManyRequests, Unauthorized
 from realtime.guests import Guests, Stay
 from realtime.headers import add_security_headers
-from realtime.hosts import Hosts, Passed, normal_origin, passed_on
+from realtime.hosts import Hosts, Passed, names_loopback, normal_origin, passed_on
 from realtime.logins import LIFETIME_S, Logins
 from realtime.permissions import ALLOWANCES, START_PAGE, VIEWERS_START_PAGE, Rule, page_of, rule_of
 from realtime.rates import BackOff, Limiter, client_of
@@ -110,9 +110,11 @@ class Gate:
         """
         reached = request.transport.get_extra_info("sockname") if request.transport is not None else None
         named = request.headers.getall(hdrs.HOST, [])
-        if len(named) != 1 or not self._hosts.admits(named[0], reached[0] if isinstance(reached, tuple) else None):
+        address = reached[0] if isinstance(reached, tuple) else None
+        named_too = request.host  # by the request line, where it names one (RFC 9112, section 3.2.2)
+        if len(named) != 1 or not all(self._hosts.admits(name, address) for name in (named[0], named_too)):
             raise MisdirectedRequest("this server does not go by that name: open it by its address, or start it with --allowed-host NAME")
-        if self._config.private and any(name in request.headers for name in FORWARDED[:2]):
+        if self._config.private and any(name in request.headers for name in FORWARDED[:3]):
             raise Forbidden("this server is open to all of its own machine and was reached through a proxy: start it with --token-file and --trust-proxy")
         headers = request.headers
         return passed_on(request.remote, request.secure, headers.getall("X-Forwarded-For", []), headers.get("X-Forwarded-Proto"), self._config.trust_proxy)
@@ -197,9 +199,9 @@ class Gate:
         return found
 
     def _is_near(self, request: web.Request, passed: Passed) -> bool:
-        """Whether a program of this machine asks, and no proxy on its behalf that could not be seen through."""
+        """Whether a program of this machine asks for this machine, and no proxy on its behalf that could not be seen through."""
         hidden = not passed.trusted and any(name in request.headers for name in FORWARDED)
-        return passed.address is not None and passed.address.is_loopback and not hidden
+        return passed.address is not None and passed.address.is_loopback and not hidden and names_loopback(request.headers[hdrs.HOST])
 
     def _page(self, request: web.Request) -> str | None:
         return page_of(request.method, _route(request), request.match_info.get("path", ""))

@@ -35,6 +35,13 @@ def address_of(text: str | None) -> IPAddress | None:
         return None
 
 
+def names_loopback(header: str) -> bool:
+    """Whether a `Host` header names the machine that the request was made on."""
+    name = host_name(header)
+    address = address_of(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
 def normal_origin(text: str) -> str | None:
     """`https://example.org` of whatever spells it; None: it is no origin of a page that came over HTTP."""
     try:

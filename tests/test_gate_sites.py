@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 
@@ -77,6 +78,14 @@ async def test_a_server_answers_to_its_own_names_only(open_client: Client, host:
         assert response.headers["Content-Security-Policy"]
 
 
+async def test_a_name_in_the_request_line_must_be_its_own_too(open_client: Client) -> None:
+    for target, status in (("http://localhost", b"200"), ("http://evil.example", b"421")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", open_client.port)
+        writer.write(f"GET {target}/avatars HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+
+
 async def test_names_of_the_machine_and_those_on_the_list() -> None:
     async with guarded(host="0.0.0.0", allowed_hosts=("headcast.example.org",), public_ips=("203.0.113.7",)) as client:
         for name in (*own_names(), "headcast.example.org", "203.0.113.7:5000"):
@@ -132,7 +141,7 @@ async def test_sites_on_the_list_may_ask_with_a_token() -> None:
 
 
 async def test_a_proxy_that_nobody_spoke_of_opens_nothing(open_client: Client) -> None:
-    for header in ("X-Forwarded-For", "Forwarded"):
+    for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
         assert "reached through a proxy" in await detail(await open_client.get("/avatars", headers={header: "203.0.113.7"}), 403)
 
 
@@ -145,6 +154,8 @@ async def test_a_proxy_that_is_believed() -> None:
         assert response.headers["Set-Cookie"].startswith("__Host-headcast=")
         assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
         assert (await client.get("/metrics", headers=there)).status == 401
+        assert (await client.get("/metrics", headers={"Host": "headcast.example.org"})).status == 401, "a proxy that does not say for whom it asks"
+        assert (await client.get("/metrics")).status == 200
         for _ in range(8):
             assert (await client.get("/avatars", headers=there | bearer("nonsense"))).status == 401
         assert (await client.get("/avatars", headers=there | bearer(OWNER))).status == 429
