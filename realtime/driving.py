@@ -41,6 +41,10 @@ class Solver(Protocol):
     def jumped(self) -> bool:
         """The face of the latest frame could not have come there from where it was: another one, perhaps."""
 
+    @property
+    def came(self) -> list[HeadParams] | None:
+        """The first second of somebody else than before, if that became known with the latest frame."""
+
     def wear(self, profile: DriverProfile | None) -> None: ...
 
     def set_mode(self, mode: DriveMode) -> None: ...
@@ -68,6 +72,9 @@ class Driver(Protocol):
 
     def rest_again(self, frames: list[HeadParams]) -> None:
         """The driver's first second, as it looks by what is known of them now."""
+
+    def welcome(self, frames: list[HeadParams]) -> None:
+        """Somebody else drives, of whose first second these are frames."""
 
     def motion(self) -> Motion:
         """The driver's, in the frame that was retargeted last."""
@@ -149,6 +156,7 @@ class Driving:
         self._registrar: Registrar | None = None
         self._limits = RefineLimits()
         self._meter = ConfidenceMeter()
+        self._came: list[HeadParams] | None = None
 
     def wear(self, worn: Wardrobe) -> None:
         """Another avatar."""
@@ -187,8 +195,12 @@ class Driving:
         tracked = self._clock()
         params = self._solver.solve(observation)
         lock = Lock.OFF if self._door is None else self._door.look(packet, observation, self._solver.jumped)
+        self._came = self._solver.came or self._came
         if lock.shut:
             params = None
+        elif self._came is not None:
+            self._driver.welcome(self._came)
+            self._came = None
         solved = self._clock()
         own = self._tracker.careful = self._solver.own
         stage_ms = {"track": (tracked - start) * 1e3, "solve": (solved - tracked) * 1e3}

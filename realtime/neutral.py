@@ -128,6 +128,12 @@ class RestPose:
         self._target = self._capped(seen)
         return self._target
 
+    def begin(self, frames: Sequence[Neutral]) -> None:
+        """Somebody else has come, of whose first second these are frames: what was known, or asked for, was of another."""
+        self._gathering, self._asked, self._frames = False, False, []
+        self._settle_s = self._settings.retake_s
+        self._target = self._taken = self._capped(Neutral.median(frames))
+
     def retake(self, frames: Sequence[Neutral]) -> None:
         """Takes the automatic calibration's own frames once more, made out better; where a pose was asked for, that stays."""
         if self._asked or self._gathering or self._target is None or self._taken is None or not frames:

@@ -136,6 +136,16 @@ class ParameterSolver:
         return (points - self._seen) / scale
 
     @property
+    def learned(self) -> Subject | None:
+        """The driver as far as they are known; None: nothing was learned of them."""
+        return self._subject if self._known is None and self._subject.identity.any() else None
+
+    @property
+    def person(self) -> Double:
+        """(N,) the identity weights of the driver, as far as they are known."""
+        return self._subject.identity
+
+    @property
     def settled(self) -> bool:
         """Nothing more is to be learned about the driver from the frames so far."""
         return self._known is not None or (self._fit.resting and self._fit.keyframe_count > 0)
@@ -169,6 +179,20 @@ class ParameterSolver:
         state = None if target is None else self._track(target)
         self._state, self._side_px, self._linearizer.errors[:] = kept
         return None if state is None else self._params(state)
+
+    def seen_as(self, observation: FaceObservation, subject: Subject | None) -> Double | None:
+        """`residuals` of a frame were the driver that subject, None: the average one; None where it cannot be made out. Nothing is learned of it either."""
+        kept, driver = (self._state, self._seen, self._side_px, self._linearizer.errors.copy()), self._subject
+        self._state = None
+        self._adopt(subject or Subject.average(self._model, self._settings.focal))
+        target, found = self._target(observation), None
+        if target is not None:
+            self._state, self._seen = self._track(target), target.points
+            found = None if self._state is None else self.residuals()
+        self._state = None
+        self._adopt(driver)
+        self._state, self._seen, self._side_px, self._linearizer.errors[:] = kept
+        return found
 
     def _target(self, observation: FaceObservation) -> Target | None:
         landmarks, coefficients = observation.landmarks, observation.coefficients

@@ -43,6 +43,11 @@ class RestFrames:
         self._found: list[HeadParams] | None = None
         self._worked_s = 0.0
 
+    def begin(self, looks: list[FaceObservation], person: NDArray[np.floating]) -> None:
+        """Another driver, of whose first second these are the frames, made out with these identity weights (N,)."""
+        self.reset()
+        self._kept, self._person, self._full, self._from_s = list(looks), person.copy(), True, looks[0].pts_s
+
     def see(self, observation: FaceObservation, person: NDArray[np.floating], again: Callable[[FaceObservation], HeadParams | None]) -> list[HeadParams] | None:
         """After each frame in which a face was made out; returns the rest frames as they look by now, when all of them have been made out anew.
 

@@ -173,6 +173,14 @@ class Retargeter:
         """The frames of the automatic calibration as they look by what is known of the driver now; a calibration that was asked for holds."""
         self._rest.retake([Neutral.of(params, self._neck_offset) for params in frames if _finite(params)])
 
+    def welcome(self, frames: list[HeadParams]) -> None:
+        """Somebody else drives, of whose first second these are frames: their rest pose is eased to, and how their lids move is learned anew."""
+        seen = [Neutral.of(params, self._neck_offset) for params in frames if _finite(params)]
+        if seen:
+            self._rest.begin(seen)
+            self._lids = Lids(self._names, self._settings.lids)
+            self._best.forget()
+
     def set_gain(self, group: GainGroup, value: float) -> None:
         """How strongly that part of the driver's motion is shown: 0 not at all, 1 as it is, at most MAX_GAIN. The avatar's own range holds all the same.
 

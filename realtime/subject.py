@@ -13,6 +13,8 @@ import numpy as np
 from models.driver import DriverProfile
 from models.head import HeadModel, HeadParams
 from models.regressor import Regressor
+from models.solving.residuals import Subject
+from realtime.newcomer import Newcomer, NewcomerSettings
 from realtime.one_euro import Double
 from realtime.packets import DriveMode, FaceObservation
 from realtime.plausibility import Plausibility, PlausibilitySettings
@@ -85,6 +87,7 @@ class SubjectSettings:
     solver: SolverSettings = field(default_factory=SolverSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
     plausibility: PlausibilitySettings = field(default_factory=PlausibilitySettings)
+    newcomer: NewcomerSettings = field(default_factory=NewcomerSettings)
 
 
 class SubjectSolver:
@@ -104,6 +107,10 @@ class SubjectSolver:
         self._anybody = ParameterSolver(head, self._settings.solver, regressor=regressor)
         self.neck_offset = self._anybody.neck_offset
         self._rest_frames = RestFrames()
+        self._newcomer = Newcomer(self._settings.newcomer)
+        self._face_s: float | None = None
+        self.came: list[HeadParams] | None = None
+        """The first second of somebody else than before, if that became known with the latest frame."""
         self._own, self._decided, self._seen_s = False, True, 0.0
         self.wear(None)
 
@@ -132,8 +139,16 @@ class SubjectSolver:
 
     def solve(self, observation: FaceObservation) -> HeadParams | None:
         """The driver's parameters in this frame; None where there is no face, none can be made out, or what is there cannot be the face that was followed."""
+        self.came = None
         if observation.landmarks is not None and not self._plausibility.look(observation.landmarks, observation.pts_s):
             return None
+        former = self._anybody.learned
+        params = self._solve(observation)
+        if params is not None:
+            self._welcome(observation, former)
+        return params
+
+    def _solve(self, observation: FaceObservation) -> HeadParams | None:
         if not self._decided:
             return self._decide(observation)
         params = (self._known if self._own and self._known is not None else self._anybody).solve(observation)
@@ -144,6 +159,18 @@ class SubjectSolver:
                 self._judge.reset()
                 self._decided = False
         return params
+
+    def _welcome(self, observation: FaceObservation, former: Subject | None) -> None:
+        """Notices somebody else than before; what was learned of the one who left is forgotten."""
+        if self._face_s is not None:
+            self._newcomer.returned(observation.pts_s - self._face_s, former)
+        self._face_s = observation.pts_s
+        looks = self._newcomer.see(observation, self._anybody.seen_as)
+        if looks is None:
+            return
+        found = [self._anybody.again(look) for look in looks]
+        self.came = [params for params in found if params is not None] or None
+        self._rest_frames.begin(looks, self._anybody.person)
 
     def rest_again(self, observation: FaceObservation, params: HeadParams) -> list[HeadParams] | None:
         """After a frame that was solved: what the driver's first second says now, where that has changed; never of the avatar's own person."""

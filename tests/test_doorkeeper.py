@@ -83,6 +83,7 @@ class Stages:
     """Tracker, solver, driver and renderer, in the simplest form: whoever is there has their jaw open."""
 
     careful = own = jumped = False
+    came: list[HeadParams] | None = None
     focal_px = 100.0
 
     def track(self, packet: VideoPacket) -> FaceObservation:
@@ -110,7 +111,7 @@ class Stages:
     def ignore(self, *_: object) -> None:
         return None
 
-    wear = use = set_mode = calibrate = set_gain = rest_again = set_avatar = set_badge = ignore
+    wear = use = set_mode = calibrate = set_gain = rest_again = welcome = set_avatar = set_badge = ignore
 
     def misfit(self, params: HeadParams | None = None) -> float:
         return 0.0

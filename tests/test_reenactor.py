@@ -52,6 +52,10 @@ class Stages:
 
     focal_px = 100.0
     jumped = False
+    came: list[HeadParams] | None = None
+
+    def welcome(self, frames: list[HeadParams]) -> None:
+        self.log.append(("welcome", len(frames)))
 
     def wear(self, profile: DriverProfile | None) -> None:
         self.log.append(("wear", profile))
