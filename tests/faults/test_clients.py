@@ -82,6 +82,7 @@ async def dawdle(at: House, answered: list[bytes]) -> None:
         writer.close()
 
 
+@pytest.mark.beside
 async def test_offers_that_never_come_whole_are_given_up() -> None:
     async with house() as at:
         answered: list[bytes] = []
@@ -99,6 +100,7 @@ async def opened(at: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return None
 
 
+@pytest.mark.beside
 async def test_connections_that_ask_for_nothing_keep_nobody_out() -> None:
     async with house("--max-sessions", "2", prefix=FEW_DESCRIPTORS, gap_s=LOADED_GAP_S) as at:
         silent = []
@@ -141,6 +143,7 @@ async def test_a_flood_over_the_control_channel_is_the_sender_s_trouble() -> Non
         assert await at.sessions() >= 1
 
 
+@pytest.mark.beside
 async def test_forty_sessions_that_come_and_go_leave_nothing() -> None:
     async with house("--max-sessions", "2", gap_s=LOADED_GAP_S) as at, aiohttp.ClientSession() as http:
         begin = await at.holdings()
