@@ -49,7 +49,16 @@ def test_idle_and_live_on_every_screen(browser: Browser, server: ServerProcess, 
 
 
 @pytest.mark.parametrize(
-    "size", [DESKTOP, PHONE, {"width": 320, "height": 568}, {"width": 844, "height": 390}, {"width": 768, "height": 1024}, {"width": 1920, "height": 1080}]
+    "size",
+    [
+        DESKTOP,
+        PHONE,
+        {"width": 320, "height": 568},
+        {"width": 844, "height": 390},
+        {"width": 768, "height": 1024},
+        {"width": 1366, "height": 650},
+        {"width": 1920, "height": 1080},
+    ],
 )
 def test_fits_every_screen(headcast: Headcast, size: ViewportSize) -> None:
     headcast.page.set_viewport_size(size)
@@ -62,6 +71,7 @@ def test_fits_every_screen(headcast: Headcast, size: ViewportSize) -> None:
     assert bar["y"] + bar["height"] <= size["height"] + 1, "the controls are in reach without scrolling"
     apart = stage["y"] + stage["height"] <= bar["y"] + 1 or stage["x"] + stage["width"] <= bar["x"] + 1
     assert apart, "the controls do not cover the avatar"
+    assert headcast.page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('.bar'))") <= 0, "all of them fit"
 
 
 def test_phone(make_browser: MakeBrowser, leaving_camera: Path, server: ServerProcess, artefacts: Path) -> None:
