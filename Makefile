@@ -1,5 +1,5 @@
 # Headcast: `make run` serves, `make test` proves. Everything lands in .venv and models/weights; nothing else on the machine is touched,
-# except that `make test` installs Debian's chromium, coturn and strace where they are missing and it may.
+# except that `make test` installs Debian's chromium, firefox-esr, coturn and strace where they are missing and it may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,8 +22,8 @@ install-neural: $(STAMPS)/neural $(STAMPS)/all-weights ## as install-train, with
 
 weights: $(STAMPS)/all-weights ## fetch all network weights, verified by hash
 
-test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/coturn $(STAMPS)/strace $(STAMPS)/gltf ## install what tests need and run them all
-	@export HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_COTURN=1 HEADCAST_REQUIRE_STRACE=1; \
+test: $(STAMPS)/test $(STAMPS)/neural $(STAMPS)/assets $(STAMPS)/mediapipe $(STAMPS)/all-weights $(STAMPS)/chromium $(STAMPS)/firefox $(STAMPS)/coturn $(STAMPS)/strace $(STAMPS)/gltf ## install what tests need and run them all
+	@export HEADCAST_REQUIRE_BROWSER=1 HEADCAST_REQUIRE_FIREFOX=1 HEADCAST_REQUIRE_COTURN=1 HEADCAST_REQUIRE_STRACE=1; \
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone' -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder; shared=$$?; \
 	$(BIN)/python -m pytest -m alone && exit $$shared
 
@@ -91,6 +91,10 @@ $(STAMPS)/all-weights: $(STAMPS)/weights
 
 $(STAMPS)/chromium: | $(BIN)/python
 	@command -v chromium >/dev/null || sh -c '$(call apt_install,chromium)'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/firefox: | $(BIN)/python
+	@command -v firefox-esr >/dev/null || command -v firefox >/dev/null || sh -c '$(call apt_install,firefox-esr)'
 	@mkdir -p $(STAMPS) && touch $@
 
 # What the exported GLB files are looked at with: Khronos's validator and three.js, pinned by hash.
