@@ -33,8 +33,7 @@ PREFERENCES = {
 """A fake camera without a question, and nobody called."""
 _COMPLAINTS = """
 const errors = Services.console.getMessageArray().filter((one) => one instanceof Ci.nsIScriptError && one.sourceName.startsWith(arguments[0]));
-const said = Cc['@mozilla.org/consoleAPI-storage;1'].getService(Ci.nsIConsoleAPIStorage).getEvents();
-return [...errors.map((one) => one.errorMessage), ...said.filter((one) => String(one.filename).startsWith(arguments[0])).map((one) => one.arguments.join(' '))];
+return errors.map((one) => one.errorMessage);
 """
 
 
@@ -111,7 +110,7 @@ class Firefox:
         return str(identifier)
 
     def complaints(self, url: str) -> list[str]:
-        """What its console holds of pages and scripts below `url`."""
+        """What the browser itself holds against pages and scripts below `url`: errors nobody caught, what it refused or warns of."""
         self.command("Marionette:SetContext", {"value": "chrome"})
         found = self.command("WebDriver:ExecuteScript", {"script": _COMPLAINTS, "args": [url], "sandbox": "system"})["value"]
         self.command("Marionette:SetContext", {"value": "content"})
