@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 from realtime.rtc.candidates import Addressing, offer_addresses
+from realtime.virtualcam.feed import Newest, Shot
+from realtime.virtualcam.options import Options, Size, Watched
+from realtime.virtualcam.picture import card
+from realtime.virtualcam.remote import RemoteSource
 from tests.leaks.camera import BarcodeCamera
-from tests.leaks.outputs import Output, Stage
+from tests.leaks.outputs import Output, Sight, Stage
 from tests.loopback_client import prefer
 from tests.peers import until
 
@@ -126,3 +132,29 @@ async def watching(driver: Driver, codec: str) -> AsyncIterator[Output]:
             assert response.status == 201, answer
         await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         yield output
+
+
+@asynccontextmanager
+async def virtual_camera(driver: Driver, size: int) -> AsyncIterator[Output]:
+    """The session as a camera of this machine, `python -m realtime.virtualcam --session`: every picture that it would send."""
+    output = Output("virtual camera", driver.output.stage)
+    options = Options(session=Watched(driver.url, driver.session), size=Size(size, size))
+    newest = Kept(Shot(card(size)), output)
+    source = RemoteSource(Watched(driver.url, driver.session), options, newest, lambda text: None)
+    try:
+        yield output
+    finally:
+        await asyncio.to_thread(source.close)
+
+
+class Kept(Newest):
+    """What the virtual camera takes its pictures from; keeps them all, one that a newer one replaced at once too."""
+
+    def __init__(self, first: Shot, output: Output) -> None:
+        super().__init__(first)
+        self._output = output
+        self.put(first)
+
+    def put(self, shot: Shot) -> None:
+        self._output.sights.append(Sight(self._output.stage.name, time.monotonic(), np.asarray(shot.i420)))
+        super().put(shot)

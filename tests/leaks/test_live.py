@@ -15,7 +15,7 @@ from models.weights import weights_folder
 from realtime.reenactor import LANDMARKER
 from tests.leaks.camera import PULSE_HZ, Scene
 from tests.leaks.outputs import Output, Stage, pulse
-from tests.leaks.parties import Driver, driving, watching
+from tests.leaks.parties import Driver, driving, virtual_camera, watching
 from tests.peers import until
 from tests.processes import ServerProcess, server_process
 
@@ -112,9 +112,9 @@ def assert_no_picture(text: str) -> None:
 
 
 async def visit(server: ServerProcess, together: asyncio.Barrier, codec: str, viewers: str) -> list[Output]:
-    """A whole session in one codec, watched in another, and a second one that takes its place."""
+    """A whole session in one codec, watched in another and as a virtual camera, and a second one that takes its place."""
     stage = Stage()
-    async with driving(server.url, codec, stage) as driver, watching(driver, viewers) as seen:
+    async with driving(server.url, codec, stage) as driver, watching(driver, viewers) as seen, virtual_camera(driver, SIZE) as camera:
         async with driver.http.get(f"{server.url}/avatars/mara/thumbnail") as response:
             thumbnail = await response.read()
         await put_through(driver)
@@ -132,7 +132,8 @@ async def visit(server: ServerProcess, together: asyncio.Barrier, codec: str, vi
     assert {"ok", "lost"} <= {message["state"] for message in driver.heard if message["type"] == "tracking"}, "the face was seen, and lost"
     assert [message for message in driver.heard if message["type"] == "error"] == []
     looked_at_everything(driver.output)
-    return [driver.output, seen, successor.output]
+    assert {"driven", "camera covered", "renderer killed", "after that"} <= set(camera.stages), "it showed the session all along"
+    return [driver.output, seen, successor.output, camera]
 
 
 async def test_no_output_shows_the_camera_in_any_state() -> None:
@@ -143,8 +144,8 @@ async def test_no_output_shows_the_camera_in_any_state() -> None:
         outputs = [task.result() for task in tasks]
         _, log = await server.stop()
     assert_no_picture(log)
-    for driver, seen, successor in outputs:
-        clean(driver, seen, successor)
+    for driver, seen, *others in outputs:
+        clean(driver, seen, *others)
         for output in (driver, seen):
             assert pulse(output.of("steady"), PULSE_HZ) < FAINTEST
 
