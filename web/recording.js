@@ -110,11 +110,14 @@ export class RecordingCard {
     if (this.#starting || !this.#playing || !track || !format) return;
     this.#starting = true;
     this.render();
+    /** @type {DelayedMicrophone|null} */
+    let microphone = null;
     try {
-      const microphone = sound ? await DelayedMicrophone.open(this.#delayMs) : null;
+      microphone = sound ? await DelayedMicrophone.open(this.#delayMs) : null;
       if (track.readyState === 'live') this.#record(track, microphone, format);
       else microphone?.close();
     } catch (error) {
+      microphone?.close();
       this.handlers.notice(RECORD.problems[/** @type {DOMException} */ (error).name] ?? RECORD.failed, 'alert');
     }
     this.#starting = false;

@@ -105,6 +105,25 @@ def test_a_browser_that_begins_no_sound_lets_one_record_without(headcast: Headca
     assert len(read_recording(take(headcast, tmp_path, 1.0)).audio_s) == 0
 
 
+def test_a_recorder_that_refuses_lets_go_of_the_microphone(headcast: Headcast) -> None:
+    headcast.page.add_init_script("""
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => (window.microphone = await ask(wanted));
+        window.MediaRecorder = class {
+            static isTypeSupported() { return true; }
+            constructor() { throw new DOMException('no', 'NotSupportedError'); }
+        };
+    """)
+    headcast.open()
+    headcast.page.click("#sources label:has([value=sliders])")
+    headcast.start()
+    headcast.wait_phase("live")
+    headcast.wait_picture()
+    headcast.press("r")
+    headcast.page.wait_for_selector("#toast:has-text('cannot record')")
+    assert headcast.page.evaluate("window.microphone.getTracks().map((track) => [track.kind, track.readyState])") == [["audio", "ended"]]
+
+
 def test_stopping_the_session_saves_what_was_recorded(headcast: Headcast, tmp_path: Path) -> None:
     headcast.go_live()
     headcast.press("r")
