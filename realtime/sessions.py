@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TIDY_AFTER_S = 5.0
 """After a session has ended: its threads and sockets are gone by then, and of many that end together one tidying serves all."""
+TIDY_NAME = "headcast-tidy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +162,4 @@ class Sessions:
 
     def _tidy(self) -> None:
         self._tidying = None
-        asyncio.get_running_loop().run_in_executor(None, give_back)
+        threading.Thread(target=give_back, name=TIDY_NAME, daemon=True).start()

@@ -13,7 +13,7 @@ SOURCES = (ROOT / "server.py", *(path for room in ("models", "realtime", "traini
 MODULES = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml", "jsonpickle", "runpy"})
 PICKLE_READER = ROOT / "models" / "flame_pickle.py"
 """The one that takes pickles apart with a reader of its own; what it refuses, and at what cost, is in tests/test_flame_file.py."""
-OWN_PROCESSES = frozenset(ROOT / "realtime" / "renderers" / name for name in ("nursery.py", "zygote.py", "messages.py", "serving.py"))
+OWN_PROCESSES = frozenset(ROOT / "realtime" / "renderers" / name for name in ("nursery.py", "zygote.py", "messages.py", "serving.py", "remote.py"))
 """Talk with processes that the server has started itself, over socket pairs that nobody else has."""
 BARE = frozenset({"eval", "exec", "compile", "__import__"})
 EXTRACTING = frozenset({"extractall", "extract", "unpack_archive"})
