@@ -25,7 +25,9 @@ class NewcomerSettings:
     looks: int = 6
     """So many,"""
     window_s: float = 1.0
-    """evenly over so long, decide."""
+    """evenly over so long or longer, decide,"""
+    turned_rad: float = 0.26
+    """of a face that is turned aside by no more: seen from the side, everybody leaves much at the landmarks, and the looks become the rest pose."""
     other: float = 0.6
     """From so much on of what is left for the average face, it is another person. Measured on stretches of three clips and of four drawn people, twice each
     (docs/tracking.md): the same person 0.26 to 0.59, but for one who acts strong emotions, 0.58 to 0.84; others 0.52 to 2.8, three of a hundred below 0.6."""
@@ -42,7 +44,7 @@ class Newcomer:
         self._average: Double = np.zeros((1, 2))
 
     def returned(self, away_s: float, former: Subject | None) -> None:
-        """A face is there again, after so long without one. `former`: who was there, as far as they became known; None: nobody did.
+        """A face is there again, after so long in which frames came without one. `former`: who was there, as far as they became known; None: nobody did.
 
         Where it is not decided yet who had come before that, the question stays about who was there first.
         """
@@ -52,10 +54,10 @@ class Newcomer:
             self._former = former
         self._start()
 
-    def see(self, observation: FaceObservation, fit: Fit) -> list[FaceObservation] | None:
-        """After each frame in which a face was made out; returns their first looks once it is known that somebody else has come."""
+    def see(self, observation: FaceObservation, yaw_rad: float, fit: Fit) -> list[FaceObservation] | None:
+        """After each frame in which a face was made out, turned aside by `yaw_rad`; returns their first looks once it is known that somebody else has come."""
         former, settings = self._former, self._settings
-        if former is None:
+        if former is None or abs(yaw_rad) > settings.turned_rad:
             return None
         if self._looks and observation.pts_s < self._looks[0].pts_s:
             self._start()

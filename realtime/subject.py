@@ -13,6 +13,7 @@ import numpy as np
 from models.driver import DriverProfile
 from models.head import HeadModel, HeadParams
 from models.regressor import Regressor
+from models.rotations import to_matrix
 from models.solving.residuals import Subject
 from realtime.newcomer import Newcomer, NewcomerSettings
 from realtime.one_euro import Double
@@ -108,7 +109,7 @@ class SubjectSolver:
         self.neck_offset = self._anybody.neck_offset
         self._rest_frames = RestFrames()
         self._newcomer = Newcomer(self._settings.newcomer)
-        self._face_s: float | None = None
+        self._faceless_s: float | None = None
         self.came: list[HeadParams] | None = None
         """The first second of somebody else than before, if that became known with the latest frame."""
         self._own, self._decided, self._seen_s = False, True, 0.0
@@ -140,12 +141,14 @@ class SubjectSolver:
     def solve(self, observation: FaceObservation) -> HeadParams | None:
         """The driver's parameters in this frame; None where there is no face, none can be made out, or what is there cannot be the face that was followed."""
         self.came = None
+        if observation.landmarks is None and self._faceless_s is None:
+            self._faceless_s = observation.pts_s
         if observation.landmarks is not None and not self._plausibility.look(observation.landmarks, observation.pts_s):
             return None
         former = self._anybody.learned
         params = self._solve(observation)
         if params is not None:
-            self._welcome(observation, former)
+            self._welcome(observation, params, former)
         return params
 
     def _solve(self, observation: FaceObservation) -> HeadParams | None:
@@ -160,12 +163,13 @@ class SubjectSolver:
                 self._decided = False
         return params
 
-    def _welcome(self, observation: FaceObservation, former: Subject | None) -> None:
+    def _welcome(self, observation: FaceObservation, params: HeadParams, former: Subject | None) -> None:
         """Notices somebody else than before; what was learned of the one who left is forgotten."""
-        if self._face_s is not None:
-            self._newcomer.returned(observation.pts_s - self._face_s, former)
-        self._face_s = observation.pts_s
-        looks = self._newcomer.see(observation, self._anybody.seen_as)
+        if self._faceless_s is not None:
+            self._newcomer.returned(observation.pts_s - self._faceless_s, former)
+            self._faceless_s = None
+        forward = to_matrix(params.rotation)[:, 2]
+        looks = self._newcomer.see(observation, float(np.arctan2(forward[0], forward[2])), self._anybody.seen_as)
         if looks is None:
             return
         found = [self._anybody.again(look) for look in looks]

@@ -113,14 +113,14 @@ def test_the_same_person_is_known_again(head: HeadModel, away_s: float) -> None:
     assert drive.came == []
 
 
-def looked(newcomer: Newcomer, left: float, seconds: float = 2.0, from_s: float = 10.0) -> list[float]:
+def looked(newcomer: Newcomer, left: float, seconds: float = 2.0, from_s: float = 10.0, yaw_rad: float = 0.0) -> list[float]:
     """At which times it was known that somebody else has come, where the former's shape leaves `left` times what the average one does."""
 
     def fit(observation: FaceObservation, subject: Subject | None) -> NDArray[np.float64] | None:
         return np.full((5, 2), 1.0 if subject is None else left)
 
     times = [from_s + frame / 30.0 for frame in range(round(seconds * 30.0))]
-    return [at_s for at_s in times if newcomer.see(FaceObservation(Tracking.OK, 4, 4, at_s), fit) is not None]
+    return [at_s for at_s in times if newcomer.see(FaceObservation(Tracking.OK, 4, 4, at_s), yaw_rad, fit) is not None]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,25 @@ def test_the_rule(away_s: float, left: float, other: bool) -> None:
     newcomer.returned(away_s, FORMER)
     assert bool(looked(newcomer, left)) is other
     assert looked(newcomer, left, from_s=20.0) == [], "it is asked once"
+
+
+def test_a_face_that_is_turned_aside_decides_nothing() -> None:
+    newcomer = Newcomer()
+    newcomer.returned(5.0, FORMER)
+    assert looked(newcomer, 0.9, yaw_rad=0.4) == looked(newcomer, 0.9, from_s=12.0, yaw_rad=-0.4) == []
+    assert looked(newcomer, 0.9, from_s=14.0) != []
+
+
+def test_only_frames_without_a_face_are_an_absence(head: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes while a film is paused or a network stands still."""
+    absences: list[float] = []
+    monkeypatch.setattr(Newcomer, "returned", lambda self, away_s, former: absences.append(away_s))
+    film = sitter("mara", 0.0)
+    drive = Drive(head)
+    drive([*film, *(replace(frame, pts_s=frame.pts_s + SECONDS + 5.0) for frame in film[:5])])
+    assert absences == []
+    drive([replace(frame, pts_s=frame.pts_s + 20.0) for frame in then(1.4, film[:5])])
+    assert absences == [pytest.approx(1.4)]
 
 
 def test_nobody_is_compared_with_nobody() -> None:
