@@ -140,6 +140,7 @@ def test_nothing_is_kept_of_somebody_who_agreed_to_live_video_only(own_server: S
         headcast.wait_data("applied-avatar", "Anna-B")
         page.click("#record")
         page.wait_for_selector("body[data-recording]")
+        page.wait_for_timeout(1500)
         with page.expect_download():
             page.click(".avatar-choice:has-text('Shy')")
         page.wait_for_selector("body:not([data-recording])")
