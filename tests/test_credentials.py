@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from models.consent.signature import content_digest
 from models.credentials.__main__ import main, sign_stream
 from models.credentials.identity import FILE, VALID, identity
 from models.credentials.manifest import ALONE, MP4, PNG, verify
-from models.credentials.recording import NotOurs
+from models.credentials.recording import NotOurs, to_mp4
 from models.errors import BadFile
 from models.watermark.files import look
 from realtime.renderer import AvatarRenderer
@@ -146,6 +147,49 @@ def test_a_recording_becomes_a_signed_mp4(frames: list[Picture], tmp_path: Path,
     assert len(shown) == FRAMES
     assert np.abs(shown[40].astype(int) - frames[40]).mean() < 3
     assert all(each.finding.found for each in look(path))
+
+
+def avc3(parts: list[list[Picture]]) -> bytes:
+    """As Chromium's MediaRecorder makes `avc3`: how pictures are coded stands beside keyframes, and changes where their size does."""
+    file, at = io.BytesIO(), 0
+    with av.open(file, "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "tune": "zerolatency"})
+        stream.codec_context.codec_tag, stream.bit_rate = "avc3", 2_000_000
+        stream.height, stream.width, stream.pix_fmt = parts[0][0].shape[0] * 2 // 3, parts[0][0].shape[1], "yuv420p"
+        for part in parts:
+            encoder = av.CodecContext.create("libx264", "w")
+            encoder.height, encoder.width, encoder.pix_fmt = part[0].shape[0] * 2 // 3, part[0].shape[1], "yuv420p"
+            encoder.time_base, encoder.options, encoder.bit_rate = Fraction(1, RATE), {"preset": "ultrafast", "tune": "zerolatency"}, 2_000_000
+            for picture in (*part, None):
+                frame = None if picture is None else av.VideoFrame.from_ndarray(picture, format="yuv420p")
+                if frame is not None:
+                    frame.pts, at = at, at + 1
+                for packet in encoder.encode(frame):
+                    packet.stream, packet.time_base = stream, Fraction(1, RATE)
+                    container.mux(packet)
+    return file.getvalue()
+
+
+def halved(picture: Picture) -> Picture:
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    rgb = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_recording_has_one_size_whatever_the_calls_was(frames: list[Picture], changes: bool) -> None:
+    given = avc3([frames[:30], [halved(picture) for picture in frames[30:]] if changes else frames[30:]])
+    with av.open(io.BytesIO(given)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "avc3"
+    out = io.BytesIO()
+    assert to_mp4(io.BytesIO(given), out).transcoded is changes
+    out.seek(0)
+    with av.open(out, "r") as container:
+        assert container.streams.video[0].codec_context.codec_tag == "avc1", "what plays everywhere"
+        shown = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+    assert len(shown) == FRAMES
+    for index in (20, 40):
+        assert np.abs(shown[index].astype(int) - frames[index]).mean() < (5 if changes else 3)
 
 
 def test_nothing_without_the_mark_is_signed(frames: list[Picture]) -> None:

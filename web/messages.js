@@ -225,6 +225,7 @@ export const RECORD = {
     plain: 'Made in this browser and saved to your downloads. Nothing is sent.',
   },
   started: 'Recording. R stops and saves',
+  resized: 'The network changed the picture’s size; what was recorded until then was saved: start another to go on',
   broken: 'The browser broke the recording off; what there was of it was saved',
   failed: 'The recording failed and nothing was saved: free some memory, or try another browser',
   /** By the name of what getUserMedia throws. @type {Record<string, string>} */

@@ -1,12 +1,16 @@
 /**
  * The avatar's picture, with the microphone's sound in time with it, as a file.
  *
- * @typedef {{mimeType: string, suffix: string}} Format
+ * @typedef {{mimeType: string, suffix: string, oneSize: boolean}} Format  oneSize: its picture cannot change its size
  */
 
-/** Best first: what plays everywhere, then what costs least to make. */
+/**
+ * Best first: what plays everywhere, then what costs least to make. The picture's size may change with the network. That breaks `avc1`; `avc3` takes it, but
+ * not every player takes that: it is made only where the server makes an `avc1` of one size of it, with the credentials.
+ */
 const FORMATS = [
-  { video: 'video/mp4;codecs=avc1.42E01F', sound: ',mp4a.40.2', suffix: 'mp4' },
+  { video: 'video/mp4;codecs=avc3.42E01F', sound: ',mp4a.40.2', suffix: 'mp4', toSign: true },
+  { video: 'video/mp4;codecs=avc1.42E01F', sound: ',mp4a.40.2', suffix: 'mp4', oneSize: true },
   { video: 'video/webm;codecs=vp8', sound: ',opus', suffix: 'webm' },
   { video: 'video/webm;codecs=vp9', sound: ',opus', suffix: 'webm' },
   { video: 'video/webm', sound: '', suffix: 'webm' },
@@ -19,10 +23,14 @@ const SOUND_BPS = 128_000;
 /** It is all kept in memory until it is saved. */
 export const MOST_BYTES = 1_000_000_000;
 
-/** @param {boolean} sound @returns {Format|null} null: this browser cannot record */
-export function formatFor(sound) {
+/** @param {boolean} sound @param {boolean} toSign whether the server is to sign it @returns {Format|null} null: this browser cannot record */
+export function formatFor(sound, toSign) {
   if (!('MediaRecorder' in window)) return null;
-  const made = FORMATS.map((format) => ({ mimeType: format.video + (sound ? format.sound : ''), suffix: format.suffix }));
+  const made = FORMATS.filter((format) => toSign || !format.toSign).map(({ video, sound: codec, suffix, oneSize = false }) => ({
+    mimeType: video + (sound ? codec : ''),
+    suffix,
+    oneSize,
+  }));
   return made.find(({ mimeType }) => MediaRecorder.isTypeSupported(mimeType)) ?? null;
 }
 
@@ -82,6 +90,7 @@ function running(context) {
 export class Recording {
   /** @type {Blob[]} */
   #pieces = [];
+  #resized = false;
   bytes = 0;
   began = performance.now();
 
@@ -89,7 +98,7 @@ export class Recording {
    * @param {MediaStreamTrack} video it is left as it is
    * @param {DelayedMicrophone|null} microphone it is closed at the end
    * @param {Format} format
-   * @param {{progress: () => void, ended: (file: Blob, why: 'asked'|'full'|'broken') => void, failed: () => void}} handlers of `ended` and `failed` one is called, once
+   * @param {{progress: () => void, ended: (file: Blob, why: 'asked'|'full'|'broken'|'resized') => void, failed: () => void}} handlers of `ended` and `failed` one is called, once
    */
   constructor(video, microphone, format, handlers) {
     this.microphone = microphone;
@@ -107,7 +116,7 @@ export class Recording {
     this.recorder.addEventListener('stop', () => {
       microphone?.close();
       if (this.bytes === 0) return handlers.failed();
-      const why = broken ? 'broken' : this.bytes > MOST_BYTES ? 'full' : 'asked';
+      const why = broken ? 'broken' : this.#resized ? 'resized' : this.bytes > MOST_BYTES ? 'full' : 'asked';
       handlers.ended(new Blob(this.#pieces, { type: format.mimeType.split(';')[0] }), why);
     });
     video.addEventListener('ended', () => this.stop());
@@ -117,6 +126,13 @@ export class Recording {
   /** @returns {number} */
   get seconds() {
     return (performance.now() - this.began) / 1000;
+  }
+
+  /** The picture has another size: what would come now could not be looked at in some formats. */
+  resize() {
+    if (!this.format.oneSize) return;
+    this.#resized = true;
+    this.stop();
   }
 
   stop() {

@@ -39,6 +39,7 @@ export class RecordingCard {
     element('record').addEventListener('click', () => this.toggle());
     element('snapshot').addEventListener('click', () => this.shoot());
     element('record-signed').addEventListener('change', () => this.#note());
+    video.addEventListener('resize', () => this.#recording?.resize());
     window.addEventListener('beforeunload', (event) => this.#signing > 0 && event.preventDefault());
     this.#note();
     this.render();
@@ -92,7 +93,7 @@ export class RecordingCard {
   render() {
     const recording = this.#recording;
     const button = element('record');
-    button.disabled = this.#starting || !this.#playing || !formatFor(false);
+    button.disabled = this.#starting || !this.#playing || !formatFor(false, false);
     button.setAttribute('aria-pressed', String(recording !== null));
     button.querySelector('use').setAttribute('href', recording ? '#i-stop' : '#i-record');
     button.querySelector('span').textContent = recording ? RECORD.stop : RECORD.start;
@@ -106,7 +107,7 @@ export class RecordingCard {
   async #start() {
     const [track] = /** @type {MediaStream|null} */ (this.video.srcObject)?.getVideoTracks() ?? [];
     const sound = element('record-sound').checked;
-    const format = formatFor(sound);
+    const format = formatFor(sound, element('record-signed').checked);
     if (this.#starting || !this.#playing || !track || !format) return;
     this.#starting = true;
     this.render();
@@ -144,11 +145,11 @@ export class RecordingCard {
     this.#timer = window.setInterval(() => this.render(), TICK_MS);
   }
 
-  /** @param {Blob} file @param {string} name @param {'asked'|'full'|'broken'} why */
+  /** @param {Blob} file @param {string} name @param {'asked'|'full'|'broken'|'resized'} why */
   async #keep(file, name, why) {
     if (element('record-signed').checked) this.handlers.notice(RECORD.signing);
     const { asked, holds, name: savedAs, bytes } = await this.#save(file, name);
-    const news = { asked: RECORD.saved(savedAs, sizeText(bytes)), full: RECORD.full(sizeText(MOST_BYTES)), broken: RECORD.broken };
+    const news = { asked: RECORD.saved(savedAs, sizeText(bytes)), full: RECORD.full(sizeText(MOST_BYTES)), broken: RECORD.broken, resized: RECORD.resized };
     this.handlers.notice(news[why] + RECORD.credentials(asked, holds), why === 'asked' && (holds || !asked) ? 'check' : 'alert');
   }
 
@@ -169,7 +170,7 @@ export class RecordingCard {
   }
 
   #note() {
-    element('record-note').textContent = formatFor(false) ? RECORD.note[element('record-signed').checked ? 'signed' : 'plain'] : RECORD.unable;
+    element('record-note').textContent = formatFor(false, false) ? RECORD.note[element('record-signed').checked ? 'signed' : 'plain'] : RECORD.unable;
   }
 
   #ended() {

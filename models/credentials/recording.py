@@ -19,6 +19,8 @@ LOOKED_AT = 10
 ENOUGH = 0.75
 """Share of the windows that must bear it: a narrow network may cost one or another."""
 SOUND_BPS = 128_000
+SEQUENCE = 7
+"""The type of an H.264 NAL unit with a sequence parameter set (ITU-T H.264, table 7-1): the size is in it."""
 QUALITY = {"crf": "18", "preset": "veryfast"}
 """As training's videos: nothing that is seen is lost."""
 
@@ -74,15 +76,16 @@ def _check_marked(file: BinaryIO) -> None:
 
 
 def to_mp4(source: BinaryIO, out: BinaryIO) -> Made:
-    """Writes a plain MP4: H.264 and AAC are copied, other pictures and sound encoded anew.
+    """Writes a plain MP4 of one size: H.264 that keeps its size and AAC are copied, other pictures and sound encoded anew.
 
     Raises:
         BadFile: it cannot be read.
     """
     import av
 
+    steady = _keeps_its_size(source)
     with _opened(source) as given, av.open(out, "w", format="mp4") as made:
-        tracks = {each.index: _track(made, each) for each in (*given.streams.video[:1], *given.streams.audio[:1])}
+        tracks = {each.index: _track(made, each, steady) for each in (*given.streams.video[:1], *given.streams.audio[:1])}
         try:
             for packet in given.demux([given.streams[index] for index in tracks]):
                 made.mux(list(tracks[packet.stream.index].pass_on(packet)))
@@ -106,9 +109,41 @@ def _opened(file: BinaryIO) -> av.container.InputContainer:
     return container
 
 
-def _track(made: av.container.OutputContainer, source: Any) -> _Copied | _Anew:
-    if source.codec_context.name in ("h264", "aac"):
-        return _Copied(made.add_stream_from_template(source))
+def _keeps_its_size(file: BinaryIO) -> bool:
+    """Whether H.264 is coded throughout as the file's head says: an `avc3` track may change that, and its size, at any keyframe (ISO/IEC 14496-15, 5.2.1)."""
+    import av
+
+    with _opened(file) as container:
+        stream = container.streams.video[0]
+        head = stream.codec_context.extradata or b""
+        units = head[8:]  # each after its length of two bytes; before them what all have in common
+        length_bytes = 1 + (head[4] & 3) if len(head) > 4 else 4
+        steady = True
+        if stream.codec_context.name == "h264":
+            try:
+                for packet in container.demux(stream):
+                    if packet.is_keyframe:
+                        steady &= all(unit in units for unit in _units(bytes(packet), length_bytes) if unit[0] & 31 == SEQUENCE)
+            except (av.FFmpegError, ValueError) as error:
+                raise BadFile(f"the recording could not be read to its end ({error})") from error
+    file.seek(0)
+    return steady
+
+
+def _units(packet: bytes, length_bytes: int) -> Iterator[bytes]:
+    """The NAL units of a packet of an MP4, which each begin with their length."""
+    at = 0
+    while at + length_bytes < len(packet):
+        begin = at + length_bytes
+        at = begin + int.from_bytes(packet[at:begin], "big")
+        if at > begin:
+            yield packet[begin:at]
+
+
+def _track(made: av.container.OutputContainer, source: Any, steady: bool) -> _Copied | _Anew:
+    name = source.codec_context.name
+    if name == "aac" or (name == "h264" and steady):
+        return _Copied(made.add_stream_from_template(source), source)
     if source.type == "audio":
         sound = made.add_stream("aac", rate=source.codec_context.sample_rate)
         sound.bit_rate = SOUND_BPS
@@ -124,15 +159,22 @@ def _track(made: av.container.OutputContainer, source: Any) -> _Copied | _Anew:
 
 
 class _Copied:
-    """A track whose packets are passed on as they are."""
+    """A track whose packets are passed on as they are, but for what the file's head says already."""
 
-    def __init__(self, to: Any) -> None:
+    def __init__(self, to: Any, source: Any) -> None:
+        from av.bitstream import BitStreamFilterContext
+
         self._to = to
+        self._filter = None
+        if source.codec_context.name == "h264":
+            to.codec_context.codec_tag = "avc1"
+            self._filter = BitStreamFilterContext("filter_units=remove_types=7|8", source)
 
     def pass_on(self, packet: Any) -> Iterator[av.Packet[Any]]:
         if packet.dts is not None:
-            packet.stream = self._to
-            yield packet
+            for each in self._filter.filter(packet) if self._filter is not None else [packet]:
+                each.stream = self._to
+                yield each
 
     def end(self) -> Iterator[av.Packet[Any]]:
         yield from ()

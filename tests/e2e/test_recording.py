@@ -124,6 +124,33 @@ def test_a_recorder_that_refuses_lets_go_of_the_microphone(headcast: Headcast) -
     assert headcast.page.evaluate("window.microphone.getTracks().map((track) => [track.kind, track.readyState])") == [["audio", "ended"]]
 
 
+def test_another_size_ends_only_what_cannot_hold_two(headcast: Headcast, tmp_path: Path) -> None:
+    resize = "document.getElementById('avatar').dispatchEvent(new Event('resize'))"
+    headcast.open()
+    headcast.page.click("#sources label:has([value=sliders])")
+    headcast.start()
+    headcast.wait_phase("live")
+    headcast.wait_picture()
+    for box in ("#record-sound", "#record-signed"):
+        headcast.page.uncheck(box)
+    headcast.page.click("#record")
+    headcast.page.wait_for_timeout(1500)
+    with headcast.page.expect_download() as download:
+        headcast.page.evaluate(resize)
+    headcast.page.wait_for_selector("#toast:has-text('changed the picture')")
+    assert download.value.suggested_filename.endswith(".mp4")
+    headcast.page.check("#record-signed")
+    headcast.page.click("#record")
+    headcast.page.wait_for_timeout(1500)
+    headcast.page.evaluate(resize)
+    headcast.page.wait_for_timeout(1000)
+    with headcast.page.expect_download() as download:
+        headcast.page.click("#record")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert read_recording(path).video_s[-1] > 2.0
+
+
 def test_stopping_the_session_saves_what_was_recorded(headcast: Headcast, tmp_path: Path) -> None:
     headcast.go_live()
     headcast.press("r")
