@@ -41,6 +41,15 @@ def take(headcast: Headcast, folder: Path, seconds: float) -> Path:
     return path
 
 
+def by_sliders(headcast: Headcast) -> None:
+    """Live, without a camera."""
+    headcast.open()
+    headcast.page.click("#sources label:has([value=sliders])")
+    headcast.start()
+    headcast.wait_phase("live")
+    headcast.wait_picture()
+
+
 def test_a_recording_holds_the_avatar_and_the_microphone(headcast: Headcast, tmp_path: Path, artefacts: Path) -> None:
     headcast.page.add_init_script(
         """
@@ -92,11 +101,7 @@ def test_without_sound_no_microphone_is_asked_for(make_browser: MakeBrowser, ser
 
 def test_a_browser_that_begins_no_sound_lets_one_record_without(headcast: Headcast, tmp_path: Path) -> None:
     headcast.page.add_init_script("AudioContext.prototype.resume = () => new Promise(() => {});")
-    headcast.open()
-    headcast.page.click("#sources label:has([value=sliders])")
-    headcast.start()
-    headcast.wait_phase("live")
-    headcast.wait_picture()
+    by_sliders(headcast)
     headcast.press("r")
     headcast.page.wait_for_selector("#toast:has-text('begins no sound')")
     for box in ("#record-sound", "#record-signed"):
@@ -114,11 +119,7 @@ def test_a_recorder_that_refuses_lets_go_of_the_microphone(headcast: Headcast) -
             constructor() { throw new DOMException('no', 'NotSupportedError'); }
         };
     """)
-    headcast.open()
-    headcast.page.click("#sources label:has([value=sliders])")
-    headcast.start()
-    headcast.wait_phase("live")
-    headcast.wait_picture()
+    by_sliders(headcast)
     headcast.press("r")
     headcast.page.wait_for_selector("#toast:has-text('cannot record')")
     assert headcast.page.evaluate("window.microphone.getTracks().map((track) => [track.kind, track.readyState])") == [["audio", "ended"]]
@@ -126,11 +127,7 @@ def test_a_recorder_that_refuses_lets_go_of_the_microphone(headcast: Headcast) -
 
 def test_another_size_ends_only_what_cannot_hold_two(headcast: Headcast, tmp_path: Path) -> None:
     resize = "document.getElementById('avatar').dispatchEvent(new Event('resize'))"
-    headcast.open()
-    headcast.page.click("#sources label:has([value=sliders])")
-    headcast.start()
-    headcast.wait_phase("live")
-    headcast.wait_picture()
+    by_sliders(headcast)
     for box in ("#record-sound", "#record-signed"):
         headcast.page.uncheck(box)
     headcast.page.click("#record")
@@ -164,11 +161,7 @@ def test_stopping_the_session_saves_what_was_recorded(headcast: Headcast, tmp_pa
 
 
 def test_a_snapshot_is_the_picture_that_is_shown(headcast: Headcast, tmp_path: Path) -> None:
-    headcast.open()
-    headcast.page.click("#sources label:has([value=sliders])")
-    headcast.start()
-    headcast.wait_phase("live")
-    headcast.wait_picture()
+    by_sliders(headcast)
     headcast.page.wait_for_timeout(1000)
     with headcast.page.expect_download() as download:
         headcast.press("k")
