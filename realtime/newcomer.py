@@ -43,6 +43,11 @@ class Newcomer:
         self._known: Double = np.zeros((1, 2))
         self._average: Double = np.zeros((1, 2))
 
+    @property
+    def asking(self) -> bool:
+        """Whether it is not decided yet who has come."""
+        return self._former is not None
+
     def returned(self, away_s: float, former: Subject | None) -> None:
         """A face is there again, after so long in which frames came without one. `former`: who was there, as far as they became known; None: nobody did.
 

@@ -168,6 +168,8 @@ class SubjectSolver:
         if self._faceless_s is not None:
             self._newcomer.returned(observation.pts_s - self._faceless_s, former)
             self._faceless_s = None
+        if not self._newcomer.asking:
+            return
         forward = to_matrix(params.rotation)[:, 2]
         looks = self._newcomer.see(observation, float(np.arctan2(forward[0], forward[2])), self._anybody.seen_as)
         if looks is None:

@@ -19,9 +19,9 @@ from realtime.errors import RendererLost
 from realtime.renderers import nursery
 from realtime.renderers.factory import RendererFactory
 from realtime.renderers.nursery import Nursery
+from tests.desks import until
 from tests.kitchens import barren, changing, recipe, stuck
 from tests.test_renderers import PATIENCE, SIZE, children, descriptors, made, packet, path_of
-from tests.test_worker import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="renderers have processes of their own on Linux only")
 

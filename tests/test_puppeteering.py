@@ -13,11 +13,12 @@ from realtime.packets import PuppetPose, UnitSetting
 from realtime.reenactor import StagedReenactor
 from realtime.session import Session, SessionState
 from realtime.tracks import AvatarTrack
+from tests.desks import Camera, Desk, Ear
 from tests.fakes import Behaviour
 from tests.peers import Peer, calling, house, until
 from tests.test_reenactor import reenactor, stages
 from tests.test_tracks import rendered
-from tests.test_worker import Camera, Desk, Ear, desk
+from tests.test_worker import desk
 
 __all__ = ["desk", "reenactor", "stages"]
 OPEN = PuppetPose((UnitSetting("jawOpen", 0.5, False),))

@@ -22,9 +22,9 @@ from realtime.renderers.frames import SharedFrames
 from realtime.renderers.remote import Patience, RemoteReenactor
 from realtime.renderers.serving import OUT_OF_MEMORY, RendererError
 from realtime.worker import Worker
+from tests.desks import Camera, Ear, until
 from tests.fakes import UNITS, read_stamp
 from tests.kitchens import FAULTS, cold, loading, recipe
-from tests.test_worker import Camera, Ear, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="renderers have processes of their own on Linux only")
 SIZE = 96
